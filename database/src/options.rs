@@ -1,0 +1,79 @@
+//! The dials of an open database; every number has its unit.
+
+use std::time::Duration;
+
+/// How to run a database. The defaults are those of a server; a command-line tool that works
+/// beside one takes [`Options::for_tools`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Reader threads, each with a connection of its own. At least one is started.
+    pub readers: usize,
+    /// Jobs that may wait in one queue (writes have one, reads another); one more is refused at
+    /// once with [`Unavailable`](crate::DatabaseError::Unavailable).
+    pub queue: usize,
+    /// How long a job may wait before it starts; a later one is dropped, since whoever asked has
+    /// most likely given up. A job that has started always ends.
+    pub deadline: Duration,
+    /// How long one statement waits for a lock that another process holds.
+    pub busy_timeout: Duration,
+    /// When a commit counts as durable.
+    pub synchronous: Synchronous,
+    /// Units of work that may share one commit.
+    pub batch_units: usize,
+    /// How long a batch may take up further units before it commits. Nothing ever waits for this
+    /// time to pass: a batch also ends when the queue is empty.
+    pub batch_time: Duration,
+    /// A unit of work that runs longer is logged with the place that asked for it.
+    pub slow: Duration,
+    /// Page cache of the writer's connection, in KiB.
+    pub writer_cache_kib: u32,
+    /// Page cache of each reader's connection, in KiB.
+    pub reader_cache_kib: u32,
+    /// Pages (of 4 KiB) that the write-ahead log may grow before they are moved to the main file.
+    pub checkpoint_pages: u32,
+    /// Size in bytes above which the file of the write-ahead log is cut back to nothing.
+    pub truncate_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            readers: 2,
+            queue: 1_024,
+            deadline: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(5),
+            synchronous: Synchronous::Full,
+            batch_units: 256,
+            batch_time: Duration::from_millis(10),
+            slow: Duration::from_millis(20),
+            writer_cache_kib: 4 * 1024,
+            reader_cache_kib: 1024,
+            checkpoint_pages: 4_000,
+            truncate_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+impl Options {
+    /// For a command beside a running server: one reader, and patience with the server's locks.
+    pub fn for_tools() -> Self {
+        let patience = Duration::from_secs(30);
+        Self {
+            readers: 1,
+            deadline: patience,
+            busy_timeout: patience,
+            ..Self::default()
+        }
+    }
+}
+
+/// When a commit counts as durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// After an fsync: an acknowledged unit survives a power cut. Group commit makes it cheap.
+    #[default]
+    Full,
+    /// Without one: a power cut may lose the last commits, never the database. For tests and for
+    /// data that can be made again.
+    Normal,
+}
