@@ -1,0 +1,193 @@
+//! A client: its metadata by the names of [RFC 7591](https://www.rfc-editor.org/rfc/rfc7591#section-2) and
+//! [OpenID Connect Registration](https://openid.net/specs/openid-connect-registration-1_0.html#ClientMetadata), and what follows from it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use shared_types::{ClientId, Scope, SigningAlg, UnixSeconds};
+
+use super::secret::SecretHash;
+
+/// How a client obtains tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// A person signs in ([RFC 6749 section 4.1](https://www.rfc-editor.org/rfc/rfc6749#section-4.1)).
+    AuthorizationCode,
+    /// The client renews what a person allowed ([RFC 6749 section 6](https://www.rfc-editor.org/rfc/rfc6749#section-6)).
+    RefreshToken,
+    /// The client acts for itself ([RFC 6749 section 4.4](https://www.rfc-editor.org/rfc/rfc6749#section-4.4)).
+    ClientCredentials,
+}
+
+impl GrantType {
+    /// Every grant type that is built.
+    pub const ALL: [Self; 3] = [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
+
+    /// The value of `grant_type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+}
+
+/// How a client proves who it is at the token endpoint ([RFC 6749 section 2.3](https://www.rfc-editor.org/rfc/rfc6749#section-2.3)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// HTTP Basic, the default of RFC 7591.
+    #[default]
+    ClientSecretBasic,
+    /// `client_secret` in the form.
+    ClientSecretPost,
+    /// Not at all: a public client.
+    None,
+}
+
+impl AuthMethod {
+    /// Every method that is built.
+    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+
+    /// The value of `token_endpoint_auth_method`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::None => "none",
+        }
+    }
+}
+
+/// When a person is asked what a client may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentMode {
+    /// Once for each scope; the answer is kept.
+    #[default]
+    Remember,
+    /// At every request.
+    Always,
+    /// Never: the operator has decided (a first-party client).
+    Skip,
+}
+
+/// A client's metadata: the JSON document of its row, and one `[[client]]` of the declared state without the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientMetadata {
+    /// The identifier.
+    pub client_id: ClientId,
+    /// The name that people see; the identifier when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// Where answers of `/authorize` may go, compared as sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirect_uris: Vec<String>,
+    /// Where a browser may go after signing out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_logout_redirect_uris: Vec<String>,
+    /// How it obtains tokens; `authorization_code` when absent.
+    #[serde(default = "code_only")]
+    pub grant_types: BTreeSet<GrantType>,
+    /// How it proves who it is.
+    #[serde(default)]
+    pub token_endpoint_auth_method: AuthMethod,
+    /// The most it may ever ask for.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Whether PKCE is demanded; `false` only for a confidential client that cannot.
+    #[serde(default = "yes")]
+    pub require_pkce: bool,
+    /// Whether a refresh token is replaced at every use; `false` only for a confidential client.
+    #[serde(default = "yes")]
+    pub refresh_token_rotation: bool,
+    /// When a person is asked.
+    #[serde(default)]
+    pub consent: ConsentMode,
+    /// The algorithm of its ID tokens.
+    #[serde(default = "rs256")]
+    pub id_token_signed_response_alg: SigningAlg,
+    /// The oldest sign-in, in seconds, that counts when the request says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_max_age: Option<i64>,
+    /// The client's home page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    /// Its logo. Never loaded by our pages, only linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo_uri: Option<String>,
+    /// Its privacy policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_uri: Option<String>,
+    /// Its terms of service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tos_uri: Option<String>,
+}
+
+fn code_only() -> BTreeSet<GrantType> {
+    BTreeSet::from([GrantType::AuthorizationCode])
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn rs256() -> SigningAlg {
+    SigningAlg::Rs256
+}
+
+/// A secret that a replaced one is still taken beside, until a moment.
+#[derive(Clone, Debug)]
+pub struct OldSecret {
+    /// Its hash.
+    pub hash: SecretHash,
+    /// From this second on it is refused.
+    pub until: UnixSeconds,
+}
+
+/// A registered client as a request sees it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// What was registered.
+    pub metadata: ClientMetadata,
+    /// The secret's hash; none for public clients.
+    pub secret: Option<SecretHash>,
+    /// The secret before `client rotate-secret --keep-old`.
+    pub old_secret: Option<OldSecret>,
+    /// A disabled client is treated as unknown.
+    pub enabled: bool,
+    /// Grows when all its grants have to end.
+    pub epoch: i64,
+}
+
+impl Client {
+    /// The identifier.
+    pub fn id(&self) -> &ClientId {
+        &self.metadata.client_id
+    }
+
+    /// The name that people see.
+    pub fn name(&self) -> &str {
+        self.metadata.client_name.as_deref().unwrap_or(self.metadata.client_id.as_str())
+    }
+
+    /// Whether it can keep no secret ([RFC 6749 section 2.1](https://www.rfc-editor.org/rfc/rfc6749#section-2.1)).
+    pub fn is_public(&self) -> bool {
+        self.metadata.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// Whether it may use `grant`.
+    pub fn may_use(&self, grant: GrantType) -> bool {
+        self.metadata.grant_types.contains(&grant)
+    }
+
+    /// Whether `secret` is its current one, or the one before it within its grace, in constant time.
+    pub fn secret_matches(&self, secret: &[u8], now: UnixSeconds) -> bool {
+        let current = self.secret.as_ref().is_some_and(|hash| hash.matches(secret));
+        let old = self.old_secret.as_ref().is_some_and(|old| !now.has_reached(old.until) && old.hash.matches(secret));
+        current || old
+    }
+}
