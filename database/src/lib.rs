@@ -1,95 +1,177 @@
 //! One SQL text, two engines: units of work as plain closures, with group commit.
+//!
+//! ```text
+//! handler ── write(closure) ──> queue ──> writer thread: BEGIN, many closures, one COMMIT ──> answers
+//!         ── read(closure)  ──> queue ──> reader threads: a snapshot each ──────────────────> answers
+//! ```
+//! Read it in this order: [`Sql`], the seam that stores are written against; `job` and `queue`,
+//! the way of a closure to a thread; `machine`, which is what every engine is; `sqlite::writer`,
+//! the heart of the one there is now; `migrate`; and `contract`, the list of claims that every
+//! engine must prove. The crate knows nothing of OAuth, and nothing above it names an engine.
+//!
+//! What a unit of work may rely on:
+//! - `Ok` means durable. `Err` of its own means that nothing of it was kept.
+//! - A read that begins after a write was acknowledged sees it.
+//! - On PostgreSQL units run side by side under READ COMMITTED. So single use is one guarded
+//!   UPDATE whose row count decides, and a decision over several rows first updates its row in
+//!   the table `guard` (see [`Database::migrate`]). SQLite runs writes one after the other, but
+//!   nothing may be built on that.
 
+mod clock;
 mod error;
+mod job;
 mod location;
+mod machine;
 mod migrate;
 mod options;
+mod queue;
 mod sql;
+mod sqlite;
+mod statistics;
 
-use std::future::Future;
+#[cfg(test)]
+mod contract;
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
 
 pub use error::DatabaseError;
 pub use location::DatabaseUrl;
 pub use migrate::Migration;
 pub use options::{Options, Synchronous};
 pub use sql::{Row, Sql, Value};
+pub use statistics::Statistics;
+
+use job::{Job, Kind, Session};
+use machine::Machine;
 
 /// An open database; a clone is another handle to the same threads.
-#[derive(Clone, Debug)]
-pub struct Database;
+///
+/// Dropping the last handle lets the threads finish what is queued; [`Database::close`] also
+/// waits for them.
+#[derive(Clone)]
+pub struct Database {
+    machine: Arc<Machine>,
+}
 
-/// What the database has done so far and what it has before it, for `/metrics`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Commits of write transactions, which is the number of fsyncs.
-    pub commits: u64,
-    /// Units of work acknowledged as committed; divided by `commits`, the size of a group.
-    pub units: u64,
-    /// Units of work that ended without a change: by their own `Err`, a failure or a panic.
-    pub rolled_back: u64,
-    /// Reads answered.
-    pub reads: u64,
-    /// Jobs refused because a queue was full.
-    pub refused: u64,
-    /// Jobs dropped because they were late or nobody waited for them any more.
-    pub dropped: u64,
-    /// Checkpoints of the write-ahead log.
-    pub checkpoints: u64,
-    /// Writes that wait now.
-    pub queued_writes: usize,
-    /// Reads that wait now.
-    pub queued_reads: usize,
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("statistics", &self.statistics())
+            .finish()
+    }
 }
 
 impl Database {
-    /// Opens or creates the database and starts its threads.
-    pub async fn open(_url: &DatabaseUrl, _options: &Options) -> Result<Self, DatabaseError> {
-        Err(DatabaseError::Unsupported("being written".into()))
+    /// Opens or creates the database and starts its threads. An SQLite file is created with mode
+    /// 0600 if absent; its directory must exist.
+    pub async fn open(url: &DatabaseUrl, options: &Options) -> Result<Self, DatabaseError> {
+        let path = match url {
+            DatabaseUrl::Sqlite(path) => path.clone(),
+            DatabaseUrl::Postgres(_) => {
+                return Err(DatabaseError::Unsupported(
+                    "this build has no PostgreSQL yet".into(),
+                ));
+            }
+        };
+        let options = options.clone();
+        let machine =
+            machine::off_thread("db-open", move || sqlite::start(&path, &options)).await??;
+        Ok(Self {
+            machine: Arc::new(machine),
+        })
     }
 
-    /// Runs a unit of work that may change data: `Ok` commits, `Err` rolls back.
+    /// Runs a unit of work that may change data: `Ok` commits, `Err` rolls back, so a bad outcome
+    /// that must be kept ("replayed: the grant has ended") is an `Ok` value.
+    ///
+    /// `work` owns its input and may run more than once: after a conflict with another unit it
+    /// starts over from a clean transaction. Randomness, the time, hashes and signatures are made
+    /// before or after, never inside, also because every other writer waits meanwhile. The answer
+    /// arrives when the commit is durable. Once started, the unit ends whether or not the
+    /// returned future is still polled.
     #[track_caller]
     pub fn write<T, E>(
         &self,
-        _work: impl FnMut(&mut dyn Sql) -> Result<T, E> + Send + 'static,
+        mut work: impl FnMut(&mut dyn Sql) -> Result<T, E> + Send + 'static,
     ) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let unavailable = DatabaseError::Unavailable("being written");
-        async move { Err(unavailable.into()) }
+        self.submit(Kind::Write, Location::caller(), move |session| {
+            work(session)
+        })
     }
 
-    /// Runs a unit of work that only reads.
+    /// Runs a unit of work that only reads, on one snapshot of the data. A statement that would
+    /// change something fails. `work` may run more than once.
     #[track_caller]
     pub fn read<T, E>(
         &self,
-        _work: impl FnMut(&mut dyn Sql) -> Result<T, E> + Send + 'static,
+        mut work: impl FnMut(&mut dyn Sql) -> Result<T, E> + Send + 'static,
     ) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        let unavailable = DatabaseError::Unavailable("being written");
-        async move { Err(unavailable.into()) }
+        self.submit(Kind::Read, Location::caller(), move |session| work(session))
     }
 
-    /// Brings the schema up to date.
-    pub async fn migrate(&self, _migrations: &'static [Migration]) -> Result<(), DatabaseError> {
+    /// Brings the schema up to date, one transaction a migration; safe when several instances
+    /// start at once. Refuses a history that is not a prefix of `migrations`: an applied one was
+    /// edited, or a newer build has been here.
+    ///
+    /// Creates the tables `migration` and `guard`; migrations may add rows to the latter:
+    /// `INSERT INTO guard (name, version) VALUES ('keys', 0);`.
+    pub async fn migrate(&self, migrations: &'static [Migration]) -> Result<(), DatabaseError> {
+        let caller = Location::caller();
+        migrate::check(migrations)?;
+        self.submit(Kind::Write, caller, migrate::prepare).await?;
+        let step = move |session: &mut dyn Session| migrate::step(session, migrations);
+        while let Some(name) = self.submit(Kind::Write, caller, step).await? {
+            log::info!(name; "migration applied");
+        }
         Ok(())
     }
 
-    /// Counters since the start.
+    /// Counters since the start and the present length of the queues.
     pub fn statistics(&self) -> Statistics {
-        Statistics::default()
+        self.machine.statistics()
     }
 
-    /// False once the disk has failed during a commit or a checkpoint.
+    /// False once the disk has failed during a commit or a checkpoint. From then on every write
+    /// is refused: readiness must say 503, and the process should end with status 1.
     pub fn is_healthy(&self) -> bool {
-        true
+        self.machine.is_healthy()
     }
 
-    /// Refuses new work, finishes what is queued, and waits for the threads to end.
-    pub async fn close(&self) {}
+    /// Refuses new work, finishes what is queued, moves the log into the main file and waits for
+    /// the threads to end.
+    pub async fn close(&self) {
+        self.machine.close().await;
+    }
+
+    async fn submit<T, E>(
+        &self,
+        kind: Kind,
+        caller: &'static Location<'static>,
+        work: impl FnMut(&mut dyn Session) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let deadline = clock::now() + self.machine.options.deadline;
+        let (job, answer) = Job::new(work, deadline, caller);
+        self.machine.submit(kind, job)?;
+        // Only a thread that died in the middle of a job leaves it without an answer.
+        answer.await.unwrap_or_else(|_| {
+            Err(E::from(match kind {
+                Kind::Read => DatabaseError::Unavailable("the reader has died"),
+                Kind::Write => DatabaseError::OutcomeUnknown,
+            }))
+        })
+    }
 }

@@ -1,0 +1,58 @@
+//! What SQLite's error codes mean to a unit of work.
+
+use rusqlite::{Error, ErrorCode, ffi};
+
+use crate::DatabaseError;
+
+/// Translates the failure of a statement. SQLite's messages name tables and columns, not values.
+pub(super) fn statement(error: &Error, sql: &'static str) -> DatabaseError {
+    match error {
+        Error::InvalidColumnType(..) | Error::Utf8Error(..) => {
+            return DatabaseError::Corrupt(format!("{error}, reading: {sql}"));
+        }
+        _ => {}
+    }
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            DatabaseError::Unavailable("another process holds the lock")
+        }
+        Some(ErrorCode::DiskFull) => DatabaseError::Unavailable("the disk is full"),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            DatabaseError::Unavailable("the disk failed")
+        }
+        Some(ErrorCode::OutOfMemory) => DatabaseError::Unavailable("memory is short"),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            DatabaseError::Corrupt(error.to_string())
+        }
+        // A text in a column of integers is a bug, not a conflict of data.
+        Some(ErrorCode::ConstraintViolation)
+            if error.sqlite_error().map(|e| e.extended_code)
+                != Some(ffi::SQLITE_CONSTRAINT_DATATYPE) =>
+        {
+            DatabaseError::Conflict(sql)
+        }
+        _ => DatabaseError::Statement(format!("{error}, in: {sql}")),
+    }
+}
+
+/// Translates a failure to open or to set up a connection.
+pub(super) fn open(error: Error) -> DatabaseError {
+    DatabaseError::Open(error.to_string())
+}
+
+/// Did a lock that another process holds cause this? Then nothing has happened yet.
+pub(super) fn is_busy(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+/// After this, nobody knows what the disk holds: a page that failed to be written or synced may
+/// be dropped from the system's cache, so that a second try would succeed and prove nothing.
+pub(super) fn is_fatal(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}

@@ -1,0 +1,70 @@
+//! Counters that the worker threads keep and `/metrics` reads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// What the database has done so far and what it has before it, for `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Commits of write transactions that changed something, which is the number of fsyncs.
+    pub commits: u64,
+    /// Units of work acknowledged as committed; divided by `commits`, the size of a group.
+    pub units: u64,
+    /// Units of work that ended without a change: by their own `Err`, a failure or a panic.
+    pub rolled_back: u64,
+    /// Reads answered.
+    pub reads: u64,
+    /// Jobs refused on arrival: the queue was full or closed.
+    pub refused: u64,
+    /// Jobs dropped before they started: late, or nobody waited for them any more.
+    pub dropped: u64,
+    /// Checkpoints of the write-ahead log (SQLite).
+    pub checkpoints: u64,
+    /// Writes that wait now.
+    pub queued_writes: usize,
+    /// Reads that wait now.
+    pub queued_reads: usize,
+}
+
+/// The live side of [`Statistics`]. Relaxed order: each counter is exact, and no decision is
+/// drawn from two of them.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) commits: AtomicU64,
+    pub(crate) units: AtomicU64,
+    pub(crate) rolled_back: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl Gauges {
+    /// One more.
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Gives up on the disk, for good: after a failed fsync nobody knows what it holds.
+    pub(crate) fn give_up(&self) {
+        self.failed.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        !self.failed.load(Relaxed)
+    }
+
+    pub(crate) fn snapshot(&self, queued_writes: usize, queued_reads: usize) -> Statistics {
+        Statistics {
+            commits: self.commits.load(Relaxed),
+            units: self.units.load(Relaxed),
+            rolled_back: self.rolled_back.load(Relaxed),
+            reads: self.reads.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            checkpoints: self.checkpoints.load(Relaxed),
+            queued_writes,
+            queued_reads,
+        }
+    }
+}
