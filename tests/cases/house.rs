@@ -1,0 +1,434 @@
+//! The rules of the house, enforced by reading its sources: who may use what, and that the documents name things that exist.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// One source file.
+struct Source {
+    /// Relative to the workspace, with `/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The code without line comments, line by line with its number.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// The part before the unit tests, which may use what the code itself may not.
+    fn code_before_tests(&self) -> impl Iterator<Item = (usize, &str)> {
+        let all_tests = self.path.ends_with("/tests.rs");
+        self.code()
+            .take_while(move |(_, line)| !all_tests && line.trim_end() != "#[cfg(test)]")
+    }
+
+    fn is_below(&self, folders: &[&str]) -> bool {
+        folders.iter().any(|folder| self.path.starts_with(folder))
+    }
+}
+
+fn root() -> PathBuf {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let cases = cases.canonicalize().unwrap();
+    cases.ancestors().nth(2).unwrap().to_owned()
+}
+
+const MEMBERS: [&str; 6] = [
+    "shared-types",
+    "database",
+    "auth-server",
+    "resource-server",
+    "demo",
+    "tests",
+];
+
+fn sources() -> Vec<Source> {
+    let root = root();
+    let mut found = Vec::new();
+    for member in MEMBERS {
+        collect(&root.join(member), &root, &mut found);
+    }
+    assert!(found.len() > 30, "the sources are found");
+    found
+}
+
+fn collect(folder: &Path, root: &Path, found: &mut Vec<Source>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, root, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(Source {
+                path: path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned(),
+                text: std::fs::read_to_string(&path).unwrap(),
+            });
+        }
+    }
+}
+
+/// Fails with all faults at once, so that one run shows everything there is to mend.
+fn none(faults: Vec<String>, rule: &str) {
+    assert!(faults.is_empty(), "{rule}:\n  {}", faults.join("\n  "));
+}
+
+/// Every line outside `allowed` that has one of `words`.
+fn lines_with(words: &[&str], within: &[&str], allowed: &[&str]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for source in sources() {
+        if !source.is_below(within) || source.is_below(allowed) {
+            continue;
+        }
+        for (number, line) in source.code_before_tests() {
+            if words.iter().any(|word| line.contains(word)) {
+                faults.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_file_begins_with_what_it_is() {
+    let faults = sources()
+        .iter()
+        .filter(|source| !source.text.starts_with("//! "))
+        .map(|source| source.path.clone())
+        .collect();
+    none(faults, "the first line of a file is a `//!` sentence");
+}
+
+#[test]
+fn no_file_is_longer_than_500_lines() {
+    let faults = sources()
+        .iter()
+        .map(|source| (source.text.lines().count(), &source.path))
+        .filter(|(lines, _)| *lines > 500)
+        .map(|(lines, path)| format!("{path}: {lines}"))
+        .collect();
+    none(faults, "a file stops at 500 lines");
+}
+
+#[test]
+fn endpoints_and_grants_name_their_specification() {
+    let specifications = [
+        "rfc-editor.org",
+        "openid.net",
+        "datatracker.ietf.org",
+        "spec.openapis.org",
+        "w3.org",
+    ];
+    // Lists of the others, and the two questions that no RFC answers.
+    let without = ["mod.rs", "health.rs"];
+    let faults = sources()
+        .iter()
+        .filter(|source| {
+            source.is_below(&["auth-server/src/endpoints/", "auth-server/src/grants/"])
+        })
+        .filter(|source| !without.iter().any(|name| source.path.ends_with(name)))
+        .filter(|source| {
+            let head: Vec<&str> = source
+                .text
+                .lines()
+                .take_while(|line| line.starts_with("//!"))
+                .collect();
+            let head = head.join("\n");
+            !specifications.iter().any(|site| head.contains(site))
+        })
+        .map(|source| source.path.clone())
+        .collect();
+    none(faults, "the head of an endpoint or grant links its RFC");
+}
+
+#[test]
+fn actix_stays_at_the_edge() {
+    let allowed = [
+        "auth-server/src/endpoints/",
+        "auth-server/src/error",
+        "auth-server/src/metrics.rs",
+        "auth-server/src/middleware",
+        "auth-server/src/params.rs",
+        "auth-server/src/server",
+        "auth-server/src/tls.rs",
+        "auth-server/src/access_log.rs",
+    ];
+    let faults = lines_with(&["actix_web", "actix_"], &["auth-server/"], &allowed);
+    none(faults, "actix is used at the edge of auth-server only");
+    let inner = ["database/", "shared-types/"];
+    none(
+        lines_with(&["actix_"], &inner, &[]),
+        "these crates know nothing of HTTP",
+    );
+}
+
+#[test]
+fn engines_are_named_only_by_the_database() {
+    let faults = lines_with(&["rusqlite", "postgres::"], &[""], &["database/", "tests/"]);
+    none(faults, "rusqlite and postgres are used in database/ only");
+}
+
+#[test]
+fn sql_stands_only_where_rows_are() {
+    let words = [
+        "\"SELECT ",
+        "\"INSERT ",
+        "\"UPDATE ",
+        "\"DELETE FROM",
+        "\"CREATE TABLE",
+    ];
+    let allowed = [
+        "auth-server/src/store/",
+        "resource-server/src/store/",
+        "database/",
+        "tests/",
+    ];
+    let faults = lines_with(&words, &[""], &allowed);
+    none(faults, "SQL stands in store/ only");
+}
+
+#[test]
+fn only_the_configuration_reads_the_environment() {
+    let allowed = [
+        "auth-server/src/config",
+        "resource-server/src/config",
+        "demo/",
+        "tests/",
+    ];
+    let faults = lines_with(&["env::var", "env::vars"], &[""], &allowed);
+    none(faults, "the environment is read in config only");
+}
+
+#[test]
+fn layers_point_down_only() {
+    // For each folder of auth-server the siblings that it may not know.
+    let forbidden: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        (
+            "domain/",
+            &[
+                "endpoints",
+                "grants",
+                "tokens",
+                "keys",
+                "store",
+                "cli",
+                "server",
+            ][..],
+        ),
+        (
+            "store/",
+            &["endpoints", "grants", "tokens", "cli", "server"],
+        ),
+        (
+            "tokens/",
+            &["endpoints", "grants", "store", "cli", "server"],
+        ),
+        ("keys/", &["endpoints", "grants", "tokens", "cli", "server"]),
+        ("grants/", &["endpoints", "cli", "server"]),
+    ]);
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (folder, others) in &forbidden {
+            if !source.is_below(&[&format!("auth-server/src/{folder}")]) {
+                continue;
+            }
+            for (number, line) in source.code_before_tests() {
+                let upward = others
+                    .iter()
+                    .any(|other| line.contains(&format!("crate::{other}")));
+                if upward {
+                    faults.push(format!("{}:{number}: {}", source.path, line.trim()));
+                }
+            }
+        }
+    }
+    none(faults, "layers point down only");
+}
+
+#[test]
+fn no_grant_uses_a_grant_and_no_endpoint_an_endpoint() {
+    let mut faults = Vec::new();
+    for folder in ["endpoints", "grants"] {
+        let below = format!("auth-server/src/{folder}/");
+        let all = sources();
+        let names: Vec<String> = all
+            .iter()
+            .filter_map(|source| source.path.strip_prefix(&below))
+            .filter_map(|name| name.strip_suffix(".rs"))
+            .filter(|name| *name != "mod" && !name.contains('/'))
+            .map(str::to_owned)
+            .collect();
+        for source in all.iter().filter(|source| source.is_below(&[&below])) {
+            let own = source
+                .path
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .trim_end_matches(".rs");
+            if own == "mod" {
+                continue;
+            }
+            for (number, line) in source.code_before_tests() {
+                let sibling = names.iter().filter(|name| *name != own).any(|name| {
+                    line.contains(&format!("crate::{folder}::{name}::"))
+                        || line.contains(&format!("super::{name}::"))
+                });
+                // A path (`PATH`) of another endpoint is an address, not a use of it.
+                if sibling && !line.contains("PATH") {
+                    faults.push(format!("{}:{number}: {}", source.path, line.trim()));
+                }
+            }
+        }
+    }
+    none(faults, "no grant uses a grant, no endpoint an endpoint");
+}
+
+#[test]
+fn the_resource_server_never_knows_the_authorization_server() {
+    let manifest = std::fs::read_to_string(root().join("resource-server/Cargo.toml")).unwrap();
+    assert!(!manifest.contains("auth-server"), "in its manifest");
+    none(
+        lines_with(
+            &["auth_server"],
+            &["resource-server/", "shared-types/", "database/"],
+            &[],
+        ),
+        "only the wire joins the two servers",
+    );
+    let shared = std::fs::read_to_string(root().join("shared-types/Cargo.toml")).unwrap();
+    for member in ["auth-server", "resource-server", "database"] {
+        assert!(!shared.contains(member), "shared-types depends on {member}");
+    }
+}
+
+#[test]
+fn nothing_is_ignored_allowed_or_left_to_do() {
+    let words = ["#[ignore", "[allow(", "todo!(", "unimplemented!("];
+    let mut faults = Vec::new();
+    for source in sources() {
+        if source.path == "tests/cases/house.rs" {
+            continue;
+        }
+        for (number, line) in source.code() {
+            if words.iter().any(|word| line.contains(word)) {
+                faults.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    none(
+        faults,
+        "use #[expect(.., reason)], and finish what is begun",
+    );
+}
+
+#[test]
+fn every_exception_says_why() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (at, _) in source.text.match_indices("[expect(") {
+            let attribute = &source.text[at..];
+            let end = attribute.find(")]").unwrap_or(attribute.len());
+            if !attribute[..end].contains("reason") && source.path != "tests/cases/house.rs" {
+                faults.push(format!("{}: {}", source.path, &attribute[..end.min(60)]));
+            }
+        }
+    }
+    none(faults, "an #[expect] carries its reason");
+}
+
+#[test]
+fn tests_neither_sleep_nor_retry() {
+    let words = ["thread::sleep", "time::sleep"];
+    let mut faults = Vec::new();
+    for source in sources() {
+        if source.path == "tests/cases/house.rs" {
+            continue;
+        }
+        let mut in_tests = source.is_below(&["tests/"]);
+        for (number, line) in source.code() {
+            in_tests |= line.trim_end() == "#[cfg(test)]";
+            if in_tests && words.iter().any(|word| line.contains(word)) {
+                faults.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    none(faults, "a test waits for an event or moves the clock");
+}
+
+#[test]
+fn what_the_documents_name_exists() {
+    let all = sources();
+    let mut faults = Vec::new();
+    for document in ["docs/threats.md", "docs/conformance.md"] {
+        let Ok(text) = std::fs::read_to_string(root().join(document)) else {
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            for named in code_spans(line) {
+                let missing = if is_path(named) {
+                    !root().join(named).exists()
+                } else {
+                    is_test_name(named)
+                        && !all
+                            .iter()
+                            .any(|source| source.text.contains(&format!("fn {named}(")))
+                };
+                if missing {
+                    faults.push(format!("{document}:{}: {named}", number + 1));
+                }
+            }
+        }
+    }
+    none(faults, "the documents name files and tests that exist");
+}
+
+/// What stands between backticks: `module::name` counts as `name`, `file.rs:function` as the file.
+fn code_spans(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|span| span.rsplit("::").next().unwrap_or(span))
+        .map(|span| span.find(".rs:").map_or(span, |at| &span[..at + 3]))
+}
+
+fn is_path(named: &str) -> bool {
+    let in_member = MEMBERS.iter().any(|member| {
+        named
+            .strip_prefix(member)
+            .is_some_and(|rest| rest.starts_with('/'))
+    });
+    (in_member || named.starts_with("docs/")) && !named.contains(['*', ' ', '{', '<'])
+}
+
+/// A sentence in snake case, four words or more: the way tests are named here, and little else is.
+fn is_test_name(named: &str) -> bool {
+    let words = named.split('_').count();
+    words >= 4
+        && named
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+#[test]
+fn committed_text_names_no_place_of_one_machine() {
+    let marks = ["work", "farm"].map(|folder| format!("/{folder}/"));
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (number, line) in source.text.lines().enumerate() {
+            if marks.iter().any(|mark| {
+                line.contains(&format!("\"{mark}")) || line.contains(&format!(" {mark}"))
+            }) {
+                faults.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
+            }
+        }
+    }
+    none(faults, "no path of a single machine");
+}

@@ -1,0 +1,3 @@
+//! The resource server as a process of its own, built together with the cases.
+
+fn main() {}

@@ -1,0 +1,191 @@
+//! Real processes of the two servers: for the command line, for restarts, for signals.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::http::{Http, try_send};
+
+/// How long a server may take until it is ready, and to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often readiness is asked for.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// A loopback port that was free just now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Runs a command of a server to its end, with `input` on its standard input.
+pub fn run(program: &str, folder: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = command(program, folder, args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may have ended already.
+    let written = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    assert!(written.is_ok() || input.is_empty() || !output.status.success());
+    output
+}
+
+/// A running server. It is killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    /// Where it listens, `http://127.0.0.1:PORT`.
+    pub url: String,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts `program serve …` in `folder` on `port` and waits until it says that it is ready.
+    pub async fn start(program: &str, folder: &Path, port: u16, args: &[&str]) -> Self {
+        let process = Self::launch(program, folder, port, args);
+        process.until_ready().await
+    }
+
+    /// Starts it and does not wait: for servers that are to fail.
+    pub fn launch(program: &str, folder: &Path, port: u16, args: &[&str]) -> Self {
+        let listen = format!("127.0.0.1:{port}");
+        let mut all = vec!["serve", "--listen", &listen];
+        if !args.contains(&"--metrics-listen") {
+            all.extend(["--metrics-listen", "off"]);
+        }
+        all.extend(args);
+        let mut child = command(program, folder, &all)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), &log),
+            collect(child.stderr.take().unwrap(), &log),
+        ];
+        Self {
+            url: format!("http://{listen}"),
+            child,
+            log,
+            readers,
+        }
+    }
+
+    /// Waits for `/readyz`. A process gives no other sign to wait for that both servers and every platform share, so
+    /// this one wait asks again and again, for a bounded time, and ends at once when the process does.
+    async fn until_ready(mut self) -> Self {
+        let http = Http::new();
+        let url = format!("{}/readyz", self.url);
+        let mut interval = tokio::time::interval(INTERVAL);
+        let ready = tokio::time::timeout(PATIENCE, async {
+            loop {
+                interval.tick().await;
+                let answer = try_send(http.request(reqwest::Method::GET, &url)).await;
+                if answer.is_ok_and(|answer| answer.status == 200) {
+                    return;
+                }
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    panic!(
+                        "it ended with {status} before it was ready:\n{}",
+                        self.log()
+                    );
+                }
+            }
+        })
+        .await;
+        assert!(ready.is_ok(), "not ready in time:\n{}", self.log());
+        self
+    }
+
+    /// What it has written so far, to both of its streams.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, `TERM` or `HUP`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status()
+            .unwrap();
+        assert!(status.success(), "the signal {name} reaches {id}");
+    }
+
+    /// Asks it to stop and waits for it: the exit status and everything it wrote.
+    pub async fn stop(self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        self.end().await
+    }
+
+    /// Kills it without a word, as a power cut would.
+    pub async fn kill(mut self) {
+        self.child.kill().unwrap();
+        drop(self.end().await);
+    }
+
+    /// Waits for it to end: the exit status (absent when a signal ended it) and everything it wrote.
+    pub async fn end(mut self) -> (Option<i32>, String) {
+        let waiting = tokio::task::spawn_blocking(move || {
+            let status = self.child.wait().unwrap();
+            for reader in self.readers.drain(..) {
+                reader.join().unwrap();
+            }
+            (status.code(), self.log())
+        });
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("it ends in time")
+            .unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of {}\n{}", self.url, self.log());
+        }
+    }
+}
+
+fn command(program: &str, folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(folder);
+    // The environment configures servers too; a case should not depend on the shell it was started from.
+    for (name, _) in std::env::vars() {
+        if name.starts_with("AUTH_SERVER_") || name.starts_with("RESOURCE_SERVER_") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("RUST_LOG");
+    command
+}
+
+fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    })
+}
