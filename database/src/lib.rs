@@ -105,8 +105,8 @@ impl Database {
         })
     }
 
-    /// Runs a unit of work that only reads, on one snapshot of the data. A statement that would
-    /// change something fails. `work` may run more than once.
+    /// Runs a unit of work that only reads; a statement that would change something fails. `work`
+    /// may run more than once.
     #[track_caller]
     pub fn read<T, E>(
         &self,

@@ -13,12 +13,15 @@ use super::fault;
 use crate::statistics::Gauges;
 
 /// Hangs on the writer's connection, counts its commits and rings when the log has grown enough.
-/// It goes away with that connection, which is how the checkpointer learns that all is done.
 pub(super) struct Bell {
     rope: SyncSender<()>,
     every: u32,
     gauges: Arc<Gauges>,
 }
+
+/// See [`Bell::hold`].
+#[derive(Clone)]
+pub(super) struct Hold(#[expect(dead_code, reason = "its end is its message")] SyncSender<()>);
 
 impl Bell {
     /// A bell that rings each time the log has grown by `every` pages, and its listener.
@@ -33,6 +36,13 @@ impl Bell {
             },
             rings,
         )
+    }
+
+    /// A hold on the checkpointer: it works on until every one is gone. Each thread keeps one for
+    /// as long as it has its connection, because whoever closes the last connection moves the
+    /// rest of the log and removes it, and two that close at once leave that to each other.
+    pub(super) fn hold(&self) -> Hold {
+        Hold(self.rope.clone())
     }
 
     /// SQLite calls the hook after each commit that wrote to the log, with the log's length.
@@ -79,7 +89,7 @@ impl Checkpointer {
         }
     }
 
-    /// Works at each ring, and once more when the writer has gone.
+    /// Works at each ring, and once more when all others have gone.
     pub(super) fn serve(self, rings: &Receiver<()>) {
         while rings.recv().is_ok() {
             self.checkpoint();

@@ -49,6 +49,7 @@ pub(crate) fn start(path: &Path, options: &Options) -> Result<Machine, DatabaseE
         options.busy_timeout,
     )?;
     let (bell, rings) = Bell::new(options.checkpoint_pages, Arc::clone(&gauges));
+    let hold = bell.hold();
     bell.hang(&mut connection).map_err(fault::open)?;
     let writer = Writer::new(connection, options, Arc::clone(&gauges));
 
@@ -64,14 +65,19 @@ pub(crate) fn start(path: &Path, options: &Options) -> Result<Machine, DatabaseE
             .pragma_update(None, "query_only", true)
             .map_err(fault::open)?;
         let reader = Reader::new(connection, options, Arc::clone(&gauges));
+        let hold = hold.clone();
         machine.hire(&format!("db-read-{number}"), Kind::Read, move |queue| {
             reader.serve(queue);
+            drop(hold);
         })?;
     }
     let connection = connect(path, options, options.reader_cache_kib, CHECKPOINT_PATIENCE)?;
     let checkpointer = Checkpointer::new(connection, path, options.truncate_bytes, gauges);
     machine.start("db-checkpoint", move || checkpointer.serve(&rings))?;
-    machine.hire("db-write", Kind::Write, move |queue| writer.serve(queue))?;
+    machine.hire("db-write", Kind::Write, move |queue| {
+        writer.serve(queue);
+        drop(hold);
+    })?;
     Ok(machine)
 }
 

@@ -1,0 +1,134 @@
+//! What happens to units of work that wait.
+
+use std::time::Duration;
+
+use super::{Stage, ids, insert, insert_and_stay, insert_later, open, until, with_items};
+use crate::{Database, DatabaseError, Options};
+
+pub(super) async fn a_full_queue_refuses_at_once(stage: &impl Stage) {
+    with_items(stage).await.close().await;
+    let options = Options {
+        queue: 2,
+        ..Options::default()
+    };
+    let database = Database::open(&stage.url(), &options).await.unwrap();
+    let (gate, first) = insert_and_stay(&database, 1).await;
+    let (second, third) = (insert_later(&database, 2), insert_later(&database, 3));
+    until(|| database.statistics().queued_writes == 2).await;
+
+    // The gate is still closed, so this answer did not wait for anything.
+    let refused = database.write(|sql| insert(sql, 4)).await;
+    assert!(
+        matches!(refused, Err(DatabaseError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(database.statistics().refused, 1);
+    assert!(
+        ids(&database).await.is_empty(),
+        "reads have a queue of their own"
+    );
+
+    gate.open();
+    for waiting in [first, second, third] {
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+    assert_eq!(ids(&database).await, [1, 2, 3]);
+}
+
+pub(super) async fn a_late_job_never_starts(stage: &impl Stage) {
+    with_items(stage).await.close().await;
+    // With no patience at all every job is late by the time a thread looks at it.
+    let options = Options {
+        deadline: Duration::ZERO,
+        ..Options::default()
+    };
+    let hasty = Database::open(&stage.url(), &options).await.unwrap();
+    let late: Result<(), DatabaseError> = hasty.write(|_| panic!("a late write started")).await;
+    assert!(
+        matches!(late, Err(DatabaseError::Unavailable(_))),
+        "{late:?}"
+    );
+    let late: Result<(), DatabaseError> = hasty.read(|_| panic!("a late read started")).await;
+    assert!(
+        matches!(late, Err(DatabaseError::Unavailable(_))),
+        "{late:?}"
+    );
+    assert_eq!(hasty.statistics().dropped, 2);
+}
+
+pub(super) async fn a_job_without_a_waiter_never_starts(stage: &impl Stage) {
+    let database = with_items(stage).await;
+    let (gate, first) = insert_and_stay(&database, 1).await;
+    let abandoned = insert_later(&database, 2);
+    let last = insert_later(&database, 3);
+    until(|| database.statistics().queued_writes == 2).await;
+    abandoned.abort();
+    assert!(abandoned.await.unwrap_err().is_cancelled());
+    gate.open();
+
+    assert_eq!(first.await.unwrap(), Ok(()));
+    assert_eq!(last.await.unwrap(), Ok(()));
+    assert_eq!(ids(&database).await, [1, 3]);
+    assert_eq!(database.statistics().dropped, 1);
+}
+
+pub(super) async fn a_started_job_ends_without_its_waiter(stage: &impl Stage) {
+    let database = with_items(stage).await;
+    let (gate, started) = insert_and_stay(&database, 1).await;
+    started.abort();
+    assert!(started.await.unwrap_err().is_cancelled());
+    gate.open();
+    // Closing waits for the thread, so the commit has happened by then.
+    database.close().await;
+    assert_eq!(ids(&open(stage).await).await, [1]);
+}
+
+pub(super) async fn close_finishes_what_is_queued_and_refuses_the_rest(stage: &impl Stage) {
+    let database = with_items(stage).await;
+    let (gate, first) = insert_and_stay(&database, 1).await;
+    let (second, third) = (insert_later(&database, 2), insert_later(&database, 3));
+    until(|| database.statistics().queued_writes == 2).await;
+    let closing = tokio::spawn({
+        let database = database.clone();
+        async move { database.close().await }
+    });
+    gate.open();
+    closing.await.unwrap();
+
+    for queued in [first, second, third] {
+        assert_eq!(queued.await.unwrap(), Ok(()));
+    }
+    let refused = database.write(|sql| insert(sql, 4)).await;
+    assert!(
+        matches!(refused, Err(DatabaseError::Unavailable(_))),
+        "{refused:?}"
+    );
+    let refused = database
+        .read(|sql| sql.query("SELECT id FROM item", &[]))
+        .await;
+    assert!(
+        matches!(refused, Err(DatabaseError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(ids(&open(stage).await).await, [1, 2, 3]);
+}
+
+pub(super) async fn closing_twice_waits_twice(stage: &impl Stage) {
+    let database = with_items(stage).await;
+    let (gate, staying) = insert_and_stay(&database, 1).await;
+    let close = || {
+        let database = database.clone();
+        tokio::spawn(async move { database.close().await })
+    };
+    let both = (close(), close());
+    tokio::task::yield_now().await;
+    assert!(
+        !both.0.is_finished() && !both.1.is_finished(),
+        "a unit is still at work"
+    );
+    gate.open();
+    both.0.await.unwrap();
+    both.1.await.unwrap();
+    assert_eq!(staying.await.unwrap(), Ok(()));
+    database.close().await;
+}
