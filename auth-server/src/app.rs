@@ -1,18 +1,24 @@
 //! The only composition root: everything that a handler may use, built once and shared by all workers.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use database::Database;
-use shared_types::Clock;
+use database::{Database, DatabaseError, DatabaseUrl};
+use shared_types::{Clock, SigningAlg};
 
 use crate::config::Settings;
 use crate::domain::password::PasswordHasher;
+use crate::domain::registry::Registry;
 use crate::domain::row_id::{CANDIDATES, RowId, RowIds};
 use crate::freshness::Freshness;
 use crate::keys::ring::KeyRing;
-use crate::keys::vault::Vault;
+use crate::keys::rotation::{self, Policy, RotationFault, Step};
+use crate::keys::vault::{MasterKey, Vault, VaultFault};
 use crate::metrics::Metrics;
 use crate::random::{self, SecureRandom};
+use crate::store::{self, StoreError};
+use crate::tls::TlsFault;
 
 /// What the world outside provides: injected, so that a test holds time and chance in its hand.
 #[derive(Clone, Debug)]
@@ -21,6 +27,46 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn SecureRandom>,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The database cannot be opened, or its schema cannot be brought up to date.
+    #[error("database: {0}")]
+    Database(#[from] DatabaseError),
+    /// The master key is missing, malformed or another one.
+    #[error("{0}")]
+    Vault(#[from] VaultFault),
+    /// The store does not answer.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// No signature keys could be made.
+    #[error("keys: {0}")]
+    Rotation(#[from] RotationFault),
+    /// A listener cannot be bound.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(std::net::SocketAddr, std::io::Error),
+    /// The operating system refuses a socket or a thread.
+    #[error("{0}")]
+    Io(std::io::Error),
+    /// Certificate and key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsFault),
+}
+
+impl StartFault {
+    /// The exit status: 2 for what an operator has to mend first, 1 for what may pass.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Vault(VaultFault::Store(_))
+            | Self::Store(_)
+            | Self::Rotation(_)
+            | Self::Bind(..)
+            | Self::Io(_) => 1,
+            Self::Vault(_) | Self::Database(_) | Self::Tls(_) => 2,
+        }
+    }
 }
 
 /// Everything that a request may use.
@@ -49,6 +95,35 @@ pub struct App {
 }
 
 impl App {
+    /// Opens the store, unseals the keys, makes the signature keys that are due, and reads what is registered.
+    pub async fn build(settings: Settings, ports: Ports) -> Result<Self, StartFault> {
+        let database = open_database(&settings, &database_options()).await?;
+        let vault = open_vault(&settings, &database, &*ports.random).await?;
+        let first = Freshness::load(&database, ports.clock.now_millis(), 0).await?;
+        let policy = rotation_policy(&settings, &first.last_seen());
+        rotation::keep_up(&database, &vault, ports.clock.now(), &policy).await?;
+        let keys = KeyRing::load(&database, &vault).await?;
+        let freshness = Freshness::load(&database, ports.clock.now_millis(), keys.epoch()).await?;
+        Ok(Self {
+            passwords: PasswordHasher::new(&settings.argon2),
+            settings,
+            clock: ports.clock,
+            random: ports.random,
+            database,
+            vault,
+            keys,
+            freshness,
+            metrics: Metrics::new(),
+            row_ids: RowIds::default(),
+        })
+    }
+
+    /// Does what is due with the signature keys, as far as this instance's picture of the registry asks for algorithms.
+    pub async fn rotate_keys(&self) -> Result<Vec<Step>, RotationFault> {
+        let policy = rotation_policy(&self.settings, &self.freshness.last_seen());
+        rotation::keep_up(&self.database, &self.vault, self.clock.now(), &policy).await
+    }
+
     /// Candidates for the id of a new row.
     pub fn fresh_ids(&self) -> [RowId; CANDIDATES] {
         self.row_ids.fresh(self.clock.now_millis(), &*self.random)
@@ -58,4 +133,53 @@ impl App {
     pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
         random::bytes(&*self.random)
     }
+}
+
+/// How a server opens its database.
+pub fn database_options() -> database::Options {
+    database::Options::default()
+}
+
+/// Opens the database and brings its schema up to date.
+pub async fn open_database(
+    settings: &Settings,
+    options: &database::Options,
+) -> Result<Database, StartFault> {
+    let database = Database::open(&settings.database, options).await?;
+    database.migrate(store::MIGRATIONS).await?;
+    Ok(database)
+}
+
+/// Finds the master key, makes it on an empty SQLite database, and unseals the vault.
+pub async fn open_vault(
+    settings: &Settings,
+    database: &Database,
+    random: &dyn SecureRandom,
+) -> Result<Vault, StartFault> {
+    let path = master_key_path(settings);
+    let master = match &settings.database {
+        DatabaseUrl::Sqlite(_) => MasterKey::find(&path, database).await?,
+        // Several instances share it: each must bring the same file, so none is ever made up here.
+        DatabaseUrl::Postgres(_) => MasterKey::read(&path)?,
+    };
+    Ok(Vault::open(database, &master, random).await?)
+}
+
+/// The file of the master key: as set, else beside the SQLite database with the ending `master-key`.
+pub fn master_key_path(settings: &Settings) -> PathBuf {
+    match (&settings.master_key_file, &settings.database) {
+        (Some(path), _) => path.clone(),
+        (None, DatabaseUrl::Sqlite(path)) => path.with_extension("master-key"),
+        (None, DatabaseUrl::Postgres(_)) => Path::new("auth-server.master-key").to_owned(),
+    }
+}
+
+/// Every algorithm that an API or a client asks for, besides the defaults.
+pub(crate) fn rotation_policy(settings: &Settings, registry: &Registry) -> Policy {
+    let mut algorithms = BTreeSet::from([settings.signing.default_alg, SigningAlg::Rs256]);
+    algorithms.extend(registry.apis().map(|api| api.signing_alg));
+    algorithms
+        .extend(registry.clients().map(|client| client.metadata.id_token_signed_response_alg));
+    let longest = registry.apis().map(|api| api.access_token_lifetime).max().unwrap_or_default();
+    Policy::new(settings, algorithms.into_iter().collect(), longest)
 }

@@ -5,6 +5,7 @@
 //! `tokens` sign what goes out. Rules about nouns are in `domain`, without I/O. Layers point down only.
 
 pub mod app;
+pub mod apply;
 pub mod client_auth;
 pub mod config;
 pub mod domain;
@@ -23,9 +24,9 @@ pub mod tokens;
 
 mod cli;
 mod log_format;
-mod tls;
+pub mod tls;
 
-pub use app::{App, Ports};
+pub use app::{App, Ports, StartFault};
 pub use cli::run;
 pub use config::Settings;
 pub use random::{OsRandom, SecureRandom, SeededRandom};

@@ -26,11 +26,12 @@ pub fn bytes<const N: usize>(random: &dyn SecureRandom) -> [u8; N] {
 pub struct OsRandom;
 
 impl SecureRandom for OsRandom {
-    #[expect(clippy::panic, reason = "without randomness every secret would be guessable: stopping is the only safe answer")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness every secret would be guessable: stopping is the only safe answer"
+    )]
     fn fill(&self, out: &mut [u8]) {
-        if aws_lc_rs::rand::fill(out).is_err() {
-            panic!("the operating system gives no randomness");
-        }
+        aws_lc_rs::rand::fill(out).expect("the operating system gives no randomness");
     }
 }
 

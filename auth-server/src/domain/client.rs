@@ -22,7 +22,8 @@ pub enum GrantType {
 
 impl GrantType {
     /// Every grant type that is built.
-    pub const ALL: [Self; 3] = [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
+    pub const ALL: [Self; 3] =
+        [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {
@@ -35,7 +36,9 @@ impl GrantType {
 }
 
 /// How a client proves who it is at the token endpoint ([RFC 6749 section 2.3](https://www.rfc-editor.org/rfc/rfc6749#section-2.3)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
     /// HTTP Basic, the default of RFC 7591.
@@ -127,6 +130,30 @@ pub struct ClientMetadata {
     pub tos_uri: Option<String>,
 }
 
+impl ClientMetadata {
+    /// A client with every default of the registration documents.
+    pub fn new(client_id: ClientId) -> Self {
+        Self {
+            client_id,
+            client_name: None,
+            redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            grant_types: code_only(),
+            token_endpoint_auth_method: AuthMethod::default(),
+            scope: Scope::default(),
+            require_pkce: true,
+            refresh_token_rotation: true,
+            consent: ConsentMode::default(),
+            id_token_signed_response_alg: rs256(),
+            default_max_age: None,
+            client_uri: None,
+            logo_uri: None,
+            policy_uri: None,
+            tos_uri: None,
+        }
+    }
+}
+
 fn code_only() -> BTreeSet<GrantType> {
     BTreeSet::from([GrantType::AuthorizationCode])
 }
@@ -187,7 +214,10 @@ impl Client {
     /// Whether `secret` is its current one, or the one before it within its grace, in constant time.
     pub fn secret_matches(&self, secret: &[u8], now: UnixSeconds) -> bool {
         let current = self.secret.as_ref().is_some_and(|hash| hash.matches(secret));
-        let old = self.old_secret.as_ref().is_some_and(|old| !now.has_reached(old.until) && old.hash.matches(secret));
+        let old = self
+            .old_secret
+            .as_ref()
+            .is_some_and(|old| !now.has_reached(old.until) && old.hash.matches(secret));
         current || old
     }
 }

@@ -20,13 +20,19 @@ pub struct Registry {
 impl Registry {
     /// The picture of `clients` and `apis`.
     pub fn new(clients: Vec<Client>, apis: Vec<Api>, epoch: i64) -> Self {
-        let clients = clients.into_iter().map(|client| (client.id().clone(), Arc::new(client))).collect();
+        let clients =
+            clients.into_iter().map(|client| (client.id().clone(), Arc::new(client))).collect();
         Self { clients, apis: apis.into_iter().map(Arc::new).collect(), epoch }
     }
 
     /// The enabled client of that identifier. A disabled one is as good as unknown.
     pub fn client(&self, id: &ClientId) -> Option<&Arc<Client>> {
         self.clients.get(id).filter(|client| client.enabled)
+    }
+
+    /// Every client, disabled ones too.
+    pub fn clients(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.clients.values()
     }
 
     /// The API of requests that name no resource.

@@ -60,7 +60,9 @@ impl RowIds {
         // max(candidate, last + 1): two ids of one process never agree, whatever the clock does.
         let last = self
             .0
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(candidate.max(last.saturating_add(1))))
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| {
+                Some(candidate.max(last.saturating_add(1)))
+            })
             .unwrap_or_default();
         RowId(candidate.max(last.saturating_add(1)))
     }

@@ -1,0 +1,306 @@
+//! `auth-server client …`: register clients by hand, and act on them while the server runs (effect within 5 s).
+
+use std::collections::BTreeSet;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use shared_types::{ClientId, Scope};
+
+use super::output::{self, Shown};
+use super::{CliError, Workbench};
+use crate::apply::delete_client;
+use crate::domain::client::{AuthMethod, Client, ClientMetadata, ConsentMode, GrantType};
+use crate::domain::declared_state::metadata_faults;
+use crate::domain::duration::parse_seconds;
+use crate::domain::secret::PlainSecret;
+use crate::store::clients::{self, NewClient};
+use crate::store::{StoreError, apis};
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What to do with clients.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Register a client; a secret is generated and shown once
+    Add(Add),
+    /// List all clients
+    List,
+    /// Show one client
+    Show(Which),
+    /// Generate a new secret and show it once
+    RotateSecret(RotateSecret),
+    /// Let a disabled client in again (its old grants stay ended)
+    Enable(Which),
+    /// Refuse the client and end all its grants
+    Disable(Which),
+    /// End all grants of the client
+    RevokeTokens(Which),
+    /// Remove the client, its grants and what people allowed it
+    Delete(Which),
+}
+
+/// Names a client.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The client's identifier
+    client_id: ClientId,
+}
+
+/// A new client.
+#[derive(Debug, clap::Args)]
+pub struct Add {
+    /// The client's identifier
+    client_id: ClientId,
+    /// The name that people see
+    #[arg(long)]
+    name: Option<String>,
+    /// Where answers may go (repeatable)
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
+    /// Where a browser may go after signing out (repeatable)
+    #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+    post_logout_redirect_uris: Vec<String>,
+    /// `authorization_code`, `refresh_token`, `client_credentials` (repeatable) [default: `authorization_code`]
+    #[arg(long = "grant-type", value_name = "TYPE", value_parser = grant_type)]
+    grant_types: Vec<GrantType>,
+    /// The most it may ask for, separated by blanks
+    #[arg(long, default_value = "")]
+    scope: Scope,
+    /// A public client: no secret, PKCE always
+    #[arg(long)]
+    public: bool,
+    /// Send the secret in the form instead of HTTP Basic
+    #[arg(long, conflicts_with = "public")]
+    secret_post: bool,
+}
+
+/// A new secret for a client.
+#[derive(Debug, clap::Args)]
+pub struct RotateSecret {
+    /// The client's identifier
+    client_id: ClientId,
+    /// How long the old secret is still taken, as in 24h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    keep_old: Option<i64>,
+}
+
+fn grant_type(text: &str) -> Result<GrantType, String> {
+    GrantType::ALL
+        .into_iter()
+        .find(|grant| grant.as_str() == text)
+        .ok_or_else(|| "not a grant type of this server".into())
+}
+
+fn duration(text: &str) -> Result<i64, String> {
+    parse_seconds(text).map_err(|fault| fault.to_string())
+}
+
+/// Runs the command.
+pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
+    let as_json = args.json;
+    match args.command {
+        Command::Add(add) => register(bench, add, as_json).await,
+        Command::List => list(bench, as_json).await,
+        Command::Show(which) => show(bench, which.client_id, as_json).await,
+        Command::RotateSecret(rotate) => rotate_secret(bench, rotate, as_json).await,
+        Command::Enable(which) => {
+            act(bench, which.client_id, "enabled", as_json, |sql, id| {
+                clients::set_enabled(sql, id, true)
+            })
+            .await
+        }
+        Command::Disable(which) => {
+            act(bench, which.client_id, "disabled", as_json, |sql, id| {
+                clients::set_enabled(sql, id, false)
+            })
+            .await
+        }
+        Command::RevokeTokens(which) => {
+            act(bench, which.client_id, "tokens revoked", as_json, clients::revoke_tokens).await
+        }
+        Command::Delete(which) => delete(bench, which.client_id, as_json).await,
+    }
+}
+
+async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliError> {
+    let method = match (add.public, add.secret_post) {
+        (true, _) => AuthMethod::None,
+        (false, true) => AuthMethod::ClientSecretPost,
+        (false, false) => AuthMethod::ClientSecretBasic,
+    };
+    let grant_types = if add.grant_types.is_empty() {
+        vec![GrantType::AuthorizationCode]
+    } else {
+        add.grant_types
+    };
+    let metadata = ClientMetadata {
+        client_name: add.name,
+        redirect_uris: add.redirect_uris,
+        post_logout_redirect_uris: add.post_logout_redirect_uris,
+        grant_types: BTreeSet::from_iter(grant_types),
+        token_endpoint_auth_method: method,
+        scope: add.scope,
+        consent: ConsentMode::Remember,
+        ..ClientMetadata::new(add.client_id)
+    };
+    let mut faults = metadata_faults(&metadata);
+    faults.extend(unknown_scopes(bench, &metadata.scope).await?);
+    if !faults.is_empty() {
+        return Err(CliError::Faults(faults));
+    }
+    let secret = (method != AuthMethod::None).then(|| PlainSecret::generate(&*bench.random));
+    let new = NewClient {
+        metadata: metadata.clone(),
+        secret: secret.as_ref().map(PlainSecret::hash),
+        epoch: bench.clock.now_millis(),
+        created_at: bench.clock.now(),
+    };
+    let created: bool = bench.database.write(move |sql| clients::insert(sql, &new)).await?;
+    if !created {
+        return Err(CliError::Failed(format!("a client {} exists already", metadata.client_id)));
+    }
+    let shown = secret
+        .map(|secret| output::show_once(&bench.settings, metadata.client_id.as_str(), &secret))
+        .transpose()?;
+    report(&metadata.client_id, "registered", shown.as_ref(), as_json);
+    Ok(())
+}
+
+async fn unknown_scopes(bench: &Workbench, scope: &Scope) -> Result<Vec<String>, CliError> {
+    let apis = bench.database.read(|sql| apis::list(sql)).await?;
+    let known: Scope = apis.iter().flat_map(|api| api.scopes.keys().cloned()).collect();
+    let unknown = scope.difference(&known);
+    let faults = unknown
+        .iter()
+        .filter(|token| !crate::domain::declared_state::OIDC_SCOPES.contains(&token.as_str()));
+    Ok(faults.map(|token| format!("no api has the scope {token}")).collect())
+}
+
+async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
+    let clients = bench.database.read(|sql| clients::list(sql)).await?;
+    if as_json {
+        output::json(&clients.iter().map(document).collect());
+        return Ok(());
+    }
+    for client in &clients {
+        let state = if client.enabled { "enabled" } else { "disabled" };
+        output::line(format_args!("{}\t{state}\t{}", client.id(), client.name()));
+    }
+    Ok(())
+}
+
+async fn show(bench: &Workbench, id: ClientId, as_json: bool) -> Result<(), CliError> {
+    let found = bench.database.read({
+        let id = id.clone();
+        move |sql| clients::find(sql, &id)
+    });
+    let client = found.await?.ok_or_else(|| unknown(&id))?;
+    if as_json {
+        output::json(&document(&client));
+    } else {
+        output::line(
+            toml::to_string(&document(&client))
+                .map_err(|error| CliError::Failed(error.to_string()))?,
+        );
+    }
+    Ok(())
+}
+
+async fn rotate_secret(
+    bench: &Workbench,
+    rotate: RotateSecret,
+    as_json: bool,
+) -> Result<(), CliError> {
+    let id = rotate.client_id;
+    let secret = PlainSecret::generate(&*bench.random);
+    let until = rotate.keep_old.map(|seconds| bench.clock.now().plus(seconds));
+    let (hash, key) = (secret.hash(), id.clone());
+    let done = bench
+        .database
+        .write(move |sql| match clients::find(sql, &key)? {
+            None => Err(StoreError::Conflict("no such client")),
+            Some(client) if client.is_public() => Ok(false),
+            Some(_) => clients::set_secret(sql, &key, Some(&hash), until),
+        })
+        .await;
+    match done {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(CliError::Failed(format!("{id} is a public client: it has no secret")));
+        }
+        Err(StoreError::Conflict(_)) => return Err(unknown(&id)),
+        Err(error) => return Err(error.into()),
+    }
+    let shown = output::show_once(&bench.settings, id.as_str(), &secret)?;
+    report(&id, "secret rotated", Some(&shown), as_json);
+    Ok(())
+}
+
+async fn act(
+    bench: &Workbench,
+    id: ClientId,
+    done: &str,
+    as_json: bool,
+    change: impl Fn(&mut dyn database::Sql, &ClientId) -> Result<bool, StoreError> + Send + 'static,
+) -> Result<(), CliError> {
+    let key = id.clone();
+    let exists: bool = bench
+        .database
+        .write(move |sql| {
+            let exists = clients::find(sql, &key)?.is_some();
+            change(sql, &key)?;
+            Ok::<_, StoreError>(exists)
+        })
+        .await?;
+    if !exists {
+        return Err(unknown(&id));
+    }
+    report(&id, done, None, as_json);
+    Ok(())
+}
+
+async fn delete(bench: &Workbench, id: ClientId, as_json: bool) -> Result<(), CliError> {
+    if !delete_client(&bench.database, &id).await? {
+        return Err(unknown(&id));
+    }
+    report(&id, "deleted", None, as_json);
+    Ok(())
+}
+
+fn unknown(id: &ClientId) -> CliError {
+    CliError::Failed(format!("there is no client {id}"))
+}
+
+fn document(client: &Client) -> Value {
+    let mut value = json!({ "enabled": client.enabled });
+    if let (Some(members), Ok(Value::Object(metadata))) =
+        (value.as_object_mut(), serde_json::to_value(&client.metadata))
+    {
+        members.extend(metadata);
+    }
+    value
+}
+
+fn report(id: &ClientId, done: &str, secret: Option<&Shown>, as_json: bool) {
+    if as_json {
+        let mut value = json!({ "client_id": id, "done": done });
+        if let (Some(members), Some(shown)) = (value.as_object_mut(), secret) {
+            members.extend([shown.members("client_secret")]);
+        }
+        output::json(&value);
+        return;
+    }
+    output::line(format_args!("client {id}: {done}"));
+    if let Some(shown) = secret {
+        output::line(shown.sentence("client_secret"));
+    }
+}

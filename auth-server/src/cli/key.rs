@@ -1,0 +1,141 @@
+//! `auth-server key …`: look at the signature keys and act on them while the server runs (effect within 5 s).
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use shared_types::{KeyId, SigningAlg};
+
+use super::{CliError, Workbench, output};
+use crate::app;
+use crate::keys::rotation::{self, Key, RotationFault, Step};
+use crate::keys::vault::{self, MasterKey, VaultFault};
+use crate::store::keys;
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List all keys with their states
+    List,
+    /// Let the announced key of an algorithm sign now, before its time
+    Rotate {
+        /// ES256, EdDSA, RS256 or PS256
+        #[arg(value_parser = algorithm)]
+        alg: SigningAlg,
+    },
+    /// An emergency: a key counts for nothing from now on, its announced successor signs
+    Revoke {
+        /// The key's identifier, as `key list` shows it
+        kid: KeyId,
+    },
+    /// Seal everything in the database under another master key; tokens and keys stay valid
+    Rewrap {
+        /// The file of the new master key; made when it is absent
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+}
+
+fn algorithm(text: &str) -> Result<SigningAlg, String> {
+    SigningAlg::parse(text).ok_or_else(|| "not one of ES256, EdDSA, RS256, PS256".into())
+}
+
+impl From<RotationFault> for CliError {
+    fn from(fault: RotationFault) -> Self {
+        Self::Failed(fault.to_string())
+    }
+}
+
+impl From<VaultFault> for CliError {
+    fn from(fault: VaultFault) -> Self {
+        Self::Failed(fault.to_string())
+    }
+}
+
+/// Runs the command.
+pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
+    let now = bench.clock.now();
+    match args.command {
+        Command::List => list(bench, args.json).await,
+        Command::Rotate { alg } => {
+            let steps = rotation::rotate_now(&bench.database, &bench.vault, alg, now).await?;
+            report(&steps, args.json);
+            Ok(())
+        }
+        Command::Revoke { kid } => {
+            let steps = rotation::revoke(&bench.database, &bench.vault, &kid, now).await?;
+            report(&steps, args.json);
+            Ok(())
+        }
+        Command::Rewrap { to } => rewrap(bench, to, args.json).await,
+    }
+}
+
+async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
+    let keys = bench.database.read(|sql| keys::list(sql)).await?;
+    if as_json {
+        output::json(&keys.iter().map(document).collect());
+        return Ok(());
+    }
+    for key in &keys {
+        let since = key.retired_at.or(key.signing_at).unwrap_or(key.announced_at);
+        output::line(format_args!(
+            "{}\t{}\t{}\tsince {since}",
+            key.kid,
+            key.alg,
+            key.state.as_str()
+        ));
+    }
+    Ok(())
+}
+
+fn document(key: &Key) -> Value {
+    json!({
+        "kid": key.kid,
+        "alg": key.alg,
+        "state": key.state.as_str(),
+        "announced_at": key.announced_at,
+        "signing_at": key.signing_at,
+        "retired_at": key.retired_at,
+        "withdrawn_at": key.withdrawn_at,
+    })
+}
+
+fn report(steps: &[Step], as_json: bool) {
+    let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+    if as_json {
+        output::json(&json!({ "steps": steps }));
+        return;
+    }
+    if steps.is_empty() {
+        output::line("nothing to do");
+    }
+    steps.iter().for_each(output::line);
+}
+
+async fn rewrap(bench: &Workbench, to: PathBuf, as_json: bool) -> Result<(), CliError> {
+    let from = app::master_key_path(&bench.settings);
+    let old = MasterKey::read(&from)?;
+    let new = if to.exists() { MasterKey::read(&to)? } else { MasterKey::create(&to)? };
+    vault::rewrap(&bench.database, &old, &new).await?;
+    if as_json {
+        output::json(&json!({ "master_key_file": to.display().to_string() }));
+    } else {
+        output::line(format_args!(
+            "sealed under {}: give it as --master-key-file from the next start on",
+            to.display()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What a command prints: lines for people, or one JSON document for scripts; and secrets, once.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use database::DatabaseUrl;
+use serde_json::Value;
+
+use super::CliError;
+use crate::config::Settings;
+use crate::domain::secret::PlainSecret;
+
+/// Prints a line to standard output.
+#[expect(clippy::print_stdout, reason = "a command's answer belongs on standard output")]
+pub fn line(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+/// Prints a line to standard error.
+#[expect(
+    clippy::print_stderr,
+    reason = "a command's complaint belongs on standard error, before any log is set up"
+)]
+pub fn complain(text: impl std::fmt::Display) {
+    eprintln!("{text}");
+}
+
+/// Prints a JSON document, indented.
+pub fn json(value: &Value) {
+    line(format_args!("{value:#}"));
+}
+
+/// Where a generated secret went.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// It is to be printed now, once.
+    Printed(PlainSecret),
+    /// It was written to this file, mode 0600.
+    File(PathBuf),
+}
+
+impl Shown {
+    /// The sentence for people.
+    pub fn sentence(&self, what: &str) -> String {
+        match self {
+            Self::Printed(secret) => format!("{what}: {} (shown once)", secret.expose()),
+            Self::File(path) => format!("{what}: written to {}", path.display()),
+        }
+    }
+
+    /// The members for scripts: `{"NAME": secret}` or `{"NAME_file": path}`.
+    pub fn members(&self, name: &str) -> (String, Value) {
+        match self {
+            Self::Printed(secret) => (name.to_owned(), Value::from(secret.expose())),
+            Self::File(path) => (format!("{name}_file"), Value::from(path.display().to_string())),
+        }
+    }
+}
+
+/// Hands a generated secret to the operator: printed where the issuer is on loopback (development), else into a file of mode 0600
+/// beside the database, since standard output of a production host tends to be kept for years.
+pub fn show_once(
+    settings: &Settings,
+    label: &str,
+    secret: &PlainSecret,
+) -> Result<Shown, CliError> {
+    if settings.issuer.is_loopback() {
+        return Ok(Shown::Printed(secret.clone()));
+    }
+    let folder = match &settings.database {
+        DatabaseUrl::Sqlite(path) => path.parent().unwrap_or(Path::new(".")).to_owned(),
+        DatabaseUrl::Postgres(_) => PathBuf::from("."),
+    };
+    let safe: String = label
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+        .collect();
+    let path = folder.join(format!("{safe}.secret"));
+    let write = || -> std::io::Result<()> {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        writeln!(file, "{}", secret.expose())?;
+        file.sync_all()
+    };
+    write().map_err(|error| {
+        CliError::Failed(format!("the secret cannot be written to {}: {error}", path.display()))
+    })?;
+    Ok(Shown::File(path))
+}
