@@ -54,19 +54,8 @@ impl Job {
         E: From<DatabaseError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Box::new(Unit {
-            work,
-            result: None,
-            reply,
-        });
-        (
-            Self {
-                deadline,
-                caller,
-                task,
-            },
-            answer,
-        )
+        let task = Box::new(Unit { work, result: None, reply });
+        (Self { deadline, caller, task }, answer)
     }
 
     /// Is it still worth starting? Somebody waits, and not for too long already.
@@ -80,8 +69,7 @@ impl Job {
         let verdict = catch_unwind(AssertUnwindSafe(|| self.task.attempt(session)));
         let verdict = verdict.unwrap_or_else(|_| {
             log::error!(caller:% = self.caller; "a unit of work panicked and was rolled back");
-            self.task
-                .fail(DatabaseError::Panicked(self.caller.to_string()));
+            self.task.fail(DatabaseError::Panicked(self.caller.to_string()));
             Verdict::Undo
         });
         let took = started.elapsed();
@@ -139,11 +127,7 @@ where
             (Ok(_), Some(failure)) => Err(E::from(failure.clone())),
             (result, _) => result,
         };
-        let verdict = if result.is_ok() {
-            Verdict::Keep
-        } else {
-            Verdict::Undo
-        };
+        let verdict = if result.is_ok() { Verdict::Keep } else { Verdict::Undo };
         self.result = Some(result);
         verdict
     }
@@ -153,11 +137,7 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        let Self {
-            work,
-            result,
-            reply,
-        } = *self;
+        let Self { work, result, reply } = *self;
         drop(work);
         // Without a result the reply is dropped, which the waiter takes for a lost job. A waiter
         // that went away is no fault: what was committed stays committed.

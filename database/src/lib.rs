@@ -57,9 +57,7 @@ pub struct Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database")
-            .field("statistics", &self.statistics())
-            .finish()
+        f.debug_struct("Database").field("statistics", &self.statistics()).finish()
     }
 }
 
@@ -70,17 +68,13 @@ impl Database {
         let path = match url {
             DatabaseUrl::Sqlite(path) => path.clone(),
             DatabaseUrl::Postgres(_) => {
-                return Err(DatabaseError::Unsupported(
-                    "this build has no PostgreSQL yet".into(),
-                ));
+                return Err(DatabaseError::Unsupported("this build has no PostgreSQL yet".into()));
             }
         };
         let options = options.clone();
         let machine =
             machine::off_thread("db-open", move || sqlite::start(&path, &options)).await??;
-        Ok(Self {
-            machine: Arc::new(machine),
-        })
+        Ok(Self { machine: Arc::new(machine) })
     }
 
     /// Runs a unit of work that may change data: `Ok` commits, `Err` rolls back, so a bad outcome
@@ -100,9 +94,7 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        self.submit(Kind::Write, Location::caller(), move |session| {
-            work(session)
-        })
+        self.submit(Kind::Write, Location::caller(), move |session| work(session))
     }
 
     /// Runs a unit of work that only reads; a statement that would change something fails. `work`

@@ -33,9 +33,7 @@ impl FromStr for DatabaseUrl {
             return Ok(Self::Postgres(text.to_owned()));
         }
         // The text stays out of the message: it may be a mistyped URL with a password.
-        Err(DatabaseError::Unsupported(
-            "a database is sqlite:PATH or postgres://…".into(),
-        ))
+        Err(DatabaseError::Unsupported("a database is sqlite:PATH or postgres://…".into()))
     }
 }
 
@@ -58,12 +56,8 @@ impl fmt::Debug for DatabaseUrl {
 /// careless one may hold any of `/`, `?` and `@`: cutting at the *last* `@` first cannot show it.
 fn without_credentials(url: &str) -> &str {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let after_user = after_scheme
-        .rsplit_once('@')
-        .map_or(after_scheme, |(_, rest)| rest);
-    after_user
-        .split_once('?')
-        .map_or(after_user, |(rest, _)| rest)
+    let after_user = after_scheme.rsplit_once('@').map_or(after_scheme, |(_, rest)| rest);
+    after_user.split_once('?').map_or(after_user, |(rest, _)| rest)
 }
 
 #[cfg(test)]
@@ -78,13 +72,7 @@ mod tests {
         assert_eq!("sqlite:///data/a.db".parse(), sqlite("/data/a.db"));
         let postgres = "postgres://u@h/d";
         assert_eq!(postgres.parse(), Ok(DatabaseUrl::Postgres(postgres.into())));
-        for wrong in [
-            "",
-            "sqlite:",
-            "sqlite::memory:",
-            "mysql://h/d",
-            "auth-server.db",
-        ] {
+        for wrong in ["", "sqlite:", "sqlite::memory:", "mysql://h/d", "auth-server.db"] {
             assert!(wrong.parse::<DatabaseUrl>().is_err(), "{wrong}");
         }
     }

@@ -69,17 +69,13 @@ impl Machine {
         name: &str,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), DatabaseError> {
-        self.threads
-            .get_mut()
-            .push(spawn(name, work).map_err(no_thread)?);
+        self.threads.get_mut().push(spawn(name, work).map_err(no_thread)?);
         Ok(())
     }
 
     /// Queues a job, or refuses it at once.
     pub(crate) fn submit(&self, kind: Kind, job: Job) -> Result<(), DatabaseError> {
-        self.queue(kind)
-            .push(job)
-            .inspect_err(|_| Gauges::count(&self.gauges.refused))
+        self.queue(kind).push(job).inspect_err(|_| Gauges::count(&self.gauges.refused))
     }
 
     /// Refuses new jobs, then waits until the queued ones are answered and every thread is gone.
@@ -133,16 +129,11 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 ) -> Result<T, DatabaseError> {
     let (reply, answer) = oneshot::channel();
     spawn(name, move || drop(reply.send(work()))).map_err(no_thread)?;
-    answer
-        .await
-        .map_err(|_| DatabaseError::Unavailable("a helper thread has died"))
+    answer.await.map_err(|_| DatabaseError::Unavailable("a helper thread has died"))
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK)
-        .spawn(work)
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work)
 }
 
 fn no_thread(error: io::Error) -> DatabaseError {

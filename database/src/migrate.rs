@@ -85,11 +85,7 @@ pub(crate) fn step(
     };
     run(session, next.sql)
         .map_err(|error| DatabaseError::Migration(format!("{}: {error}", next.name)))?;
-    let record = [
-        next.version.into(),
-        next.name.into(),
-        checksum(next.sql).into(),
-    ];
+    let record = [next.version.into(), next.name.into(), checksum(next.sql).into()];
     session.execute(RECORD, &record)?;
     Ok(Some(next.name))
 }
@@ -103,22 +99,15 @@ fn next(
     for row in applied {
         let (version, name) = (row.int(0)?, row.text(1)?);
         let Some(migration) = known.next() else {
-            return refused(format!(
-                "{name} was applied by a newer build; this one is too old"
-            ));
+            return refused(format!("{name} was applied by a newer build; this one is too old"));
         };
         if migration.version != version {
-            let message = format!(
-                "the database has {name} where this build has {}",
-                migration.name
-            );
+            let message =
+                format!("the database has {name} where this build has {}", migration.name);
             return refused(message);
         }
         if row.bytes(2)? != checksum(migration.sql) {
-            return refused(format!(
-                "{} was edited after it had been applied",
-                migration.name
-            ));
+            return refused(format!("{} was edited after it had been applied", migration.name));
         }
     }
     Ok(known.next())
@@ -134,9 +123,7 @@ fn checksum(sql: &str) -> [u8; 32] {
 }
 
 fn run(session: &mut dyn Session, sql: &str) -> Result<(), DatabaseError> {
-    translate(sql, session.dialect())
-        .iter()
-        .try_for_each(|statement| session.define(statement))
+    translate(sql, session.dialect()).iter().try_for_each(|statement| session.define(statement))
 }
 
 /// Splits at `;`, drops comments, and puts the engine's types in place of the three words.
@@ -221,12 +208,7 @@ fn pieces(sql: &str) -> impl Iterator<Item = Piece<'_>> {
 mod tests {
     use super::*;
 
-    static WORDS: Dialect = Dialect {
-        id: "A",
-        int: "B",
-        bytes: "C",
-        table_suffix: " D",
-    };
+    static WORDS: Dialect = Dialect { id: "A", int: "B", bytes: "C", table_suffix: " D" };
 
     #[test]
     fn types_are_replaced_and_nothing_else() {
@@ -253,19 +235,12 @@ mod tests {
     fn a_checksum_does_not_depend_on_line_ends() {
         assert_eq!(checksum("a\r\nb"), checksum("a\nb"));
         assert_ne!(checksum("a\nb"), checksum("a b"));
-        assert!(
-            checksum("").starts_with(&[0xe3, 0xb0, 0xc4, 0x42]),
-            "SHA-256 of nothing"
-        );
+        assert!(checksum("").starts_with(&[0xe3, 0xb0, 0xc4, 0x42]), "SHA-256 of nothing");
     }
 
     #[test]
     fn a_list_that_does_not_count_up_is_refused() {
-        let migration = |version, sql| Migration {
-            version,
-            name: "m",
-            sql,
-        };
+        let migration = |version, sql| Migration { version, name: "m", sql };
         assert!(check(&[migration(1, ""), migration(2, "")]).is_ok());
         assert!(check(&[migration(0, "")]).is_err());
         assert!(check(&[migration(2, ""), migration(2, "")]).is_err());

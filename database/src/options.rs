@@ -58,12 +58,7 @@ impl Options {
     /// For a command beside a running server: one reader, and patience with the server's locks.
     pub fn for_tools() -> Self {
         let patience = Duration::from_secs(30);
-        Self {
-            readers: 1,
-            deadline: patience,
-            busy_timeout: patience,
-            ..Self::default()
-        }
+        Self { readers: 1, deadline: patience, busy_timeout: patience, ..Self::default() }
     }
 }
 

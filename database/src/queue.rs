@@ -22,11 +22,7 @@ struct State {
 
 impl Queue {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            state: Mutex::default(),
-            arrived: Condvar::new(),
-            capacity,
-        }
+        Self { state: Mutex::default(), arrived: Condvar::new(), capacity }
     }
 
     /// Appends a job, or says why not.
@@ -54,10 +50,7 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            state = self
-                .arrived
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

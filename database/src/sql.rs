@@ -123,20 +123,17 @@ impl Row {
 
     /// The integer in a column.
     pub fn int(&self, column: usize) -> Result<i64, DatabaseError> {
-        self.opt_int(column)?
-            .ok_or_else(|| mismatch(column, "an integer", &Value::Null))
+        self.opt_int(column)?.ok_or_else(|| mismatch(column, "an integer", &Value::Null))
     }
 
     /// The text in a column.
     pub fn text(&self, column: usize) -> Result<String, DatabaseError> {
-        self.opt_text(column)?
-            .ok_or_else(|| mismatch(column, "a text", &Value::Null))
+        self.opt_text(column)?.ok_or_else(|| mismatch(column, "a text", &Value::Null))
     }
 
     /// The bytes in a column.
     pub fn bytes(&self, column: usize) -> Result<Vec<u8>, DatabaseError> {
-        self.opt_bytes(column)?
-            .ok_or_else(|| mismatch(column, "bytes", &Value::Null))
+        self.opt_bytes(column)?.ok_or_else(|| mismatch(column, "bytes", &Value::Null))
     }
 
     /// The flag in a column: an integer that is 0 or 1.
@@ -184,9 +181,7 @@ impl Row {
 
 /// `Debug` of a value shows no content, so the message may be logged.
 fn mismatch(column: usize, wanted: &str, found: &Value) -> DatabaseError {
-    DatabaseError::Corrupt(format!(
-        "column {column} should hold {wanted}, found {found:?}"
-    ))
+    DatabaseError::Corrupt(format!("column {column} should hold {wanted}, found {found:?}"))
 }
 
 #[cfg(test)]
@@ -195,17 +190,9 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_texts_nor_bytes() {
-        let row = Row::new(vec![
-            "secret".into(),
-            b"secret".into(),
-            7.into(),
-            Value::Null,
-        ]);
+        let row = Row::new(vec!["secret".into(), b"secret".into(), 7.into(), Value::Null]);
         let shown = format!("{row:?}");
-        assert!(
-            !shown.contains("secret") && !shown.contains("115"),
-            "{shown}"
-        );
+        assert!(!shown.contains("secret") && !shown.contains("115"), "{shown}");
         assert!(shown.contains("Int(7)"), "{shown}");
         let fault = row.int(0).unwrap_err().to_string();
         assert!(!fault.contains("secret"), "{fault}");
@@ -218,10 +205,7 @@ mod tests {
         assert!(corrupt(row.flag(0).unwrap_err()), "2 is no flag");
         assert!(corrupt(row.int(1).unwrap_err()), "NULL is no integer");
         assert!(corrupt(row.opt_bytes(2).unwrap_err()), "text is no bytes");
-        assert!(
-            corrupt(row.opt_text(3).unwrap_err()),
-            "there is no column 3"
-        );
+        assert!(corrupt(row.opt_text(3).unwrap_err()), "there is no column 3");
         assert_eq!(row.opt_text(1), Ok(None));
     }
 }

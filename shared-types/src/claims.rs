@@ -132,12 +132,8 @@ impl AccessTokenClaims {
             client_id: members.id("client_id", ClientId::parse)?,
             scope: Scope::parse(members.opt_text("scope")?.unwrap_or_default())
                 .map_err(|_| ClaimFault::Malformed("scope"))?,
-            exp: members
-                .time("exp", Rounding::Down)?
-                .ok_or(ClaimFault::Missing("exp"))?,
-            iat: members
-                .time("iat", Rounding::Up)?
-                .ok_or(ClaimFault::Missing("iat"))?,
+            exp: members.time("exp", Rounding::Down)?.ok_or(ClaimFault::Missing("exp"))?,
+            iat: members.time("iat", Rounding::Up)?.ok_or(ClaimFault::Missing("iat"))?,
             nbf: members.time("nbf", Rounding::Up)?,
             jti: members.id("jti", JwtId::parse)?,
             auth_time: members.time("auth_time", Rounding::Down)?,
@@ -215,27 +211,18 @@ impl Members {
         let texts = match self.0.get("aud") {
             None => return Err(ClaimFault::Missing("aud")),
             Some(Value::String(one)) => vec![one.as_str()],
-            Some(Value::Array(many)) => many
-                .iter()
-                .map(Value::as_str)
-                .collect::<Option<Vec<_>>>()
-                .ok_or(fault.clone())?,
+            Some(Value::Array(many)) => {
+                many.iter().map(Value::as_str).collect::<Option<Vec<_>>>().ok_or(fault.clone())?
+            }
             Some(_) => return Err(fault),
         };
-        if texts.is_empty() {
-            Err(fault)
-        } else {
-            Ok(texts)
-        }
+        if texts.is_empty() { Err(fault) } else { Ok(texts) }
     }
 
     fn audiences(&self) -> Result<Audiences, ClaimFault> {
         let fault = ClaimFault::Malformed("aud");
-        let audiences = self
-            .aud_texts()?
-            .into_iter()
-            .map(Audience::parse)
-            .collect::<Result<Vec<_>, _>>();
+        let audiences =
+            self.aud_texts()?.into_iter().map(Audience::parse).collect::<Result<Vec<_>, _>>();
         Audiences::new(audiences.map_err(|_| fault.clone())?).ok_or(fault)
     }
 
@@ -280,10 +267,8 @@ fn whole_seconds(number: f64, rounding: Rounding) -> Option<i64> {
 /// Types that cross into `serde` only outward: claims are read by [`AccessTokenClaims::parse`], never by a lenient derive.
 impl<'de> Deserialize<'de> for Audiences {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let members = Members(Map::from_iter([(
-            "aud".to_owned(),
-            Value::deserialize(deserializer)?,
-        )]));
+        let members =
+            Members(Map::from_iter([("aud".to_owned(), Value::deserialize(deserializer)?)]));
         members.audiences().map_err(serde::de::Error::custom)
     }
 }
@@ -356,14 +341,8 @@ mod tests {
                 );
             }
         }
-        assert_eq!(
-            with("exp", json!(1300.9)).unwrap().exp,
-            UnixSeconds::new(1_300)
-        );
-        assert_eq!(
-            with("nbf", json!(1000.1)).unwrap().nbf,
-            Some(UnixSeconds::new(1_001))
-        );
+        assert_eq!(with("exp", json!(1300.9)).unwrap().exp, UnixSeconds::new(1_300));
+        assert_eq!(with("nbf", json!(1000.1)).unwrap().nbf, Some(UnixSeconds::new(1_001)));
     }
 
     #[test]
@@ -375,10 +354,7 @@ mod tests {
         assert_eq!(at(1_040), Ok(()));
         assert_eq!(at(1_039), Err(ClaimFault::NotYetValid));
         let early = with("iat", json!(1_111)).unwrap();
-        assert_eq!(
-            early.check(&rules(), UnixSeconds::new(1_100)),
-            Err(ClaimFault::NotYetValid)
-        );
+        assert_eq!(early.check(&rules(), UnixSeconds::new(1_100)), Err(ClaimFault::NotYetValid));
         assert_eq!(early.check(&rules(), UnixSeconds::new(1_101)), Ok(()));
     }
 
@@ -386,25 +362,10 @@ mod tests {
     fn issuer_and_audience_are_compared_byte_for_byte() {
         let now = UnixSeconds::new(1_100);
         let check = |name, value| with(name, value).unwrap().check(&rules(), now);
-        assert_eq!(
-            check("iss", json!("https://id.example/")),
-            Err(ClaimFault::Issuer)
-        );
-        assert_eq!(
-            check("aud", json!("https://api.example/")),
-            Err(ClaimFault::Audience)
-        );
-        assert_eq!(
-            check("aud", json!(["https://x.example", "https://api.example"])),
-            Ok(())
-        );
-        assert_eq!(
-            with("aud", json!([])).unwrap_err(),
-            ClaimFault::Malformed("aud")
-        );
-        assert_eq!(
-            with("aud", json!([1])).unwrap_err(),
-            ClaimFault::Malformed("aud")
-        );
+        assert_eq!(check("iss", json!("https://id.example/")), Err(ClaimFault::Issuer));
+        assert_eq!(check("aud", json!("https://api.example/")), Err(ClaimFault::Audience));
+        assert_eq!(check("aud", json!(["https://x.example", "https://api.example"])), Ok(()));
+        assert_eq!(with("aud", json!([])).unwrap_err(), ClaimFault::Malformed("aud"));
+        assert_eq!(with("aud", json!([1])).unwrap_err(), ClaimFault::Malformed("aud"));
     }
 }

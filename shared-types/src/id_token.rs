@@ -76,12 +76,8 @@ impl IdTokenClaims {
             iss: members.id("iss", Issuer::parse)?,
             sub: members.id("sub", Subject::parse)?,
             aud,
-            exp: members
-                .time("exp", Rounding::Down)?
-                .ok_or(ClaimFault::Missing("exp"))?,
-            iat: members
-                .time("iat", Rounding::Up)?
-                .ok_or(ClaimFault::Missing("iat"))?,
+            exp: members.time("exp", Rounding::Down)?.ok_or(ClaimFault::Missing("exp"))?,
+            iat: members.time("iat", Rounding::Up)?.ok_or(ClaimFault::Missing("iat"))?,
             auth_time: members.time("auth_time", Rounding::Down)?,
             nonce: text("nonce")?,
             acr: text("acr")?,
@@ -105,10 +101,7 @@ impl IdTokenClaims {
         ] {
             members.0.remove(name);
         }
-        Ok(Self {
-            other: members.0,
-            ..claims
-        })
+        Ok(Self { other: members.0, ..claims })
     }
 
     /// Holds the claims against `rules` ([OpenID Connect Core section 3.1.3.7](https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation)).
@@ -167,21 +160,14 @@ mod tests {
     fn at_hash_is_the_left_half_of_the_digest() {
         // The example of OpenID Connect Core appendix A.3.
         assert_eq!(
-            half_hash(
-                SigningAlg::Rs256,
-                "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"
-            ),
+            half_hash(SigningAlg::Rs256, "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
             "77QmUPtjPfzWtF2AnpK9RQ"
         );
     }
 
     #[test]
     fn ed25519_brings_its_own_digest() {
-        assert_eq!(
-            half_hash(SigningAlg::EdDsa, "t").len(),
-            43,
-            "32 bytes, half of SHA-512"
-        );
+        assert_eq!(half_hash(SigningAlg::EdDsa, "t").len(), 43, "32 bytes, half of SHA-512");
     }
 
     fn claims() -> IdTokenClaims {
@@ -199,14 +185,8 @@ mod tests {
         };
         let now = UnixSeconds::new(1_100);
         assert_eq!(claims().check(&rules(Some("n")), now), Ok(()));
-        assert_eq!(
-            claims().check(&rules(Some("m")), now),
-            Err(ClaimFault::Malformed("nonce"))
-        );
-        assert_eq!(
-            claims().check(&rules(None), now),
-            Err(ClaimFault::Malformed("nonce"))
-        );
+        assert_eq!(claims().check(&rules(Some("m")), now), Err(ClaimFault::Malformed("nonce")));
+        assert_eq!(claims().check(&rules(None), now), Err(ClaimFault::Malformed("nonce")));
         assert_eq!(
             claims().check(&rules(Some("n")), UnixSeconds::new(1_300)),
             Err(ClaimFault::Expired)

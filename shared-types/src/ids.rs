@@ -173,9 +173,7 @@ impl Issuer {
 
     /// Scheme, host and port, as a browser's `Origin` header has them.
     pub fn origin(&self) -> String {
-        Url::parse(&self.0)
-            .map(|url| url.origin().ascii_serialization())
-            .unwrap_or_default()
+        Url::parse(&self.0).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
     }
 
     /// The path part without a final `/`: empty for most issuers.
@@ -246,12 +244,9 @@ mod tests {
 
     #[test]
     fn issuers_are_https_or_local() {
-        for good in [
-            "https://a.example",
-            "https://a.example/t1",
-            "http://localhost:9000",
-            "http://[::1]:1",
-        ] {
+        for good in
+            ["https://a.example", "https://a.example/t1", "http://localhost:9000", "http://[::1]:1"]
+        {
             assert!(Issuer::parse(good).is_ok(), "{good}");
         }
         for bad in [

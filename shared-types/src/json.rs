@@ -35,16 +35,9 @@ pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, JsonFault> {
 pub fn parse(text: &[u8]) -> Result<Value, JsonFault> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let fault = |error: serde_json::Error| {
-        JsonFault(format!(
-            "line {} column {}: {}",
-            error.line(),
-            error.column(),
-            kind(&error)
-        ))
+        JsonFault(format!("line {} column {}: {}", error.line(), error.column(), kind(&error)))
     };
-    let value = Strict { depth: MAX_DEPTH }
-        .deserialize(&mut deserializer)
-        .map_err(fault)?;
+    let value = Strict { depth: MAX_DEPTH }.deserialize(&mut deserializer).map_err(fault)?;
     deserializer.end().map_err(fault)?;
     Ok(value)
 }
@@ -78,10 +71,7 @@ struct Strict {
 
 impl Strict {
     fn deeper<E: Error>(self) -> Result<Self, E> {
-        let depth = self
-            .depth
-            .checked_sub(1)
-            .ok_or_else(|| E::custom(TOO_DEEP))?;
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom(TOO_DEEP))?;
         Ok(Self { depth })
     }
 }
@@ -112,9 +102,7 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Number(value.into()))
     }
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom(NOT_FINITE))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom(NOT_FINITE))
     }
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
         Ok(Value::String(value.to_owned()))
@@ -149,11 +137,7 @@ mod tests {
 
     #[test]
     fn duplicates_are_refused_at_every_depth() {
-        for text in [
-            r#"{"a":1,"a":1}"#,
-            r#"{"x":[{"a":1,"a":2}]}"#,
-            r#"{"a":1,"\u0061":2}"#,
-        ] {
+        for text in [r#"{"a":1,"a":1}"#, r#"{"x":[{"a":1,"a":2}]}"#, r#"{"a":1,"\u0061":2}"#] {
             let fault = parse(text.as_bytes()).unwrap_err();
             assert!(fault.to_string().ends_with(DUPLICATE), "{fault}");
         }
@@ -164,10 +148,7 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert!(
-            parse(nested(MAX_DEPTH + 1).as_bytes())
-                .unwrap_err()
-                .to_string()
-                .ends_with(TOO_DEEP)
+            parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err().to_string().ends_with(TOO_DEEP)
         );
     }
 

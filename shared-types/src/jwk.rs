@@ -84,9 +84,7 @@ impl PublicJwk {
         };
         let bytes = |name: &'static str| {
             let encoded = text(name)?.ok_or(JwkFault::Malformed(name))?;
-            URL_SAFE_NO_PAD
-                .decode(encoded)
-                .map_err(|_| JwkFault::Malformed(name))
+            URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwkFault::Malformed(name))
         };
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]
             .iter()
@@ -103,12 +101,9 @@ impl PublicJwk {
                 },
                 SigningAlg::Es256,
             ),
-            (Some("OKP"), Some("Ed25519")) => (
-                PublicKey::Ed25519 {
-                    x: coordinate(bytes("x")?, "x")?,
-                },
-                SigningAlg::EdDsa,
-            ),
+            (Some("OKP"), Some("Ed25519")) => {
+                (PublicKey::Ed25519 { x: coordinate(bytes("x")?, "x")? }, SigningAlg::EdDsa)
+            }
             (Some("RSA"), None) => (rsa(bytes("n")?, bytes("e")?)?, SigningAlg::Rs256),
             _ => return Err(JwkFault::Unsupported),
         };
@@ -148,23 +143,15 @@ pub fn thumbprint(key: &PublicKey) -> String {
 fn required_members(key: &PublicKey) -> Map<String, Value> {
     let b64 = |bytes: &[u8]| Value::from(URL_SAFE_NO_PAD.encode(bytes));
     let members: Vec<(&str, Value)> = match key {
-        PublicKey::P256 { x, y } => vec![
-            ("crv", "P-256".into()),
-            ("kty", "EC".into()),
-            ("x", b64(x)),
-            ("y", b64(y)),
-        ],
-        PublicKey::Ed25519 { x } => vec![
-            ("crv", "Ed25519".into()),
-            ("kty", "OKP".into()),
-            ("x", b64(x)),
-        ],
+        PublicKey::P256 { x, y } => {
+            vec![("crv", "P-256".into()), ("kty", "EC".into()), ("x", b64(x)), ("y", b64(y))]
+        }
+        PublicKey::Ed25519 { x } => {
+            vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", b64(x))]
+        }
         PublicKey::Rsa { n, e } => vec![("e", b64(e)), ("kty", "RSA".into()), ("n", b64(n))],
     };
-    members
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn check_purpose(entry: &Map<String, Value>) -> Result<(), JwkFault> {
@@ -232,11 +219,7 @@ impl JwkSet {
         };
         let mut set = Self::default();
         for entry in entries {
-            match entry
-                .as_object()
-                .ok_or(JwkFault::Malformed("keys"))
-                .and_then(PublicJwk::take)
-            {
+            match entry.as_object().ok_or(JwkFault::Malformed("keys")).and_then(PublicJwk::take) {
                 Ok(key)
                     if set.keys.len() < MAX_KEYS && set.keys.iter().all(|k| k.kid != key.kid) =>
                 {
@@ -288,10 +271,7 @@ mod tests {
         let key =
             take(&json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"}))
                 .unwrap();
-        assert_eq!(
-            thumbprint(&key.key),
-            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
-        );
+        assert_eq!(thumbprint(&key.key), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 
     #[test]

@@ -132,19 +132,12 @@ impl<'a> CompactJws<'a> {
         if header.len() > MAX_HEADER_BYTES {
             return Err(JwsFault::TooLong);
         }
-        Ok(Self {
-            signing_input,
-            header,
-            payload,
-            signature,
-        })
+        Ok(Self { signing_input, header, payload, signature })
     }
 
     /// Reads the header.
     pub fn header(&self) -> Result<UnverifiedHeader, JwsFault> {
-        let bytes = URL_SAFE_NO_PAD
-            .decode(self.header)
-            .map_err(|_| JwsFault::Encoding)?;
+        let bytes = URL_SAFE_NO_PAD.decode(self.header).map_err(|_| JwsFault::Encoding)?;
         let members = json::parse_object(&bytes).map_err(|_| JwsFault::Header)?;
         if members.contains_key("crit") {
             return Err(JwsFault::Critical);
@@ -173,9 +166,7 @@ impl<'a> CompactJws<'a> {
 
     /// The decoded payload. Believe it only after the signature is checked.
     pub fn payload(&self) -> Result<Vec<u8>, JwsFault> {
-        URL_SAFE_NO_PAD
-            .decode(self.payload)
-            .map_err(|_| JwsFault::Encoding)
+        URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| JwsFault::Encoding)
     }
 }
 
@@ -196,11 +187,7 @@ mod tests {
     use super::*;
 
     fn token(header: &str) -> String {
-        format!(
-            "{}.{}.c2ln",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode("{}")
-        )
+        format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"))
     }
 
     fn header(text: &str) -> Result<UnverifiedHeader, JwsFault> {
@@ -211,11 +198,7 @@ mod tests {
     fn only_algorithms_of_the_closed_list_are_read() {
         assert!(header(r#"{"alg":"ES256"}"#).is_ok());
         for alg in ["none", "None", "HS256", "es256", "RS1", ""] {
-            assert_eq!(
-                header(&format!(r#"{{"alg":"{alg}"}}"#)),
-                Err(JwsFault::Algorithm),
-                "{alg}"
-            );
+            assert_eq!(header(&format!(r#"{{"alg":"{alg}"}}"#)), Err(JwsFault::Algorithm), "{alg}");
         }
         assert_eq!(header("{}"), Err(JwsFault::Header));
         assert_eq!(header(r#"{"alg":1}"#), Err(JwsFault::Header));
@@ -247,46 +230,19 @@ mod tests {
             CompactJws::split(&"a".repeat(MAX_TOKEN_BYTES + 1)).unwrap_err(),
             JwsFault::TooLong
         );
-        for bad in [
-            "",
-            "a",
-            "a.b",
-            "a.b.",
-            ".b.c",
-            "a..c",
-            "a.b.c.d",
-            &".".repeat(9_000),
-        ] {
-            assert_eq!(
-                CompactJws::split(bad).unwrap_err(),
-                JwsFault::Segments,
-                "{bad:.20}"
-            );
+        for bad in ["", "a", "a.b", "a.b.", ".b.c", "a..c", "a.b.c.d", &".".repeat(9_000)] {
+            assert_eq!(CompactJws::split(bad).unwrap_err(), JwsFault::Segments, "{bad:.20}");
         }
         let padded = format!("{}=.e30.c2ln", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#));
-        assert_eq!(
-            CompactJws::split(&padded).unwrap().header(),
-            Err(JwsFault::Encoding)
-        );
+        assert_eq!(CompactJws::split(&padded).unwrap().header(), Err(JwsFault::Encoding));
     }
 
     #[test]
     fn typ_is_compared_without_prefix_and_case() {
-        for good in [
-            "at+jwt",
-            "AT+JWT",
-            "application/at+jwt",
-            "Application/At+Jwt",
-        ] {
+        for good in ["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"] {
             assert!(typ_is(good, "at+jwt"), "{good}");
         }
-        for bad in [
-            "JWT",
-            "application/",
-            "application/application/at+jwt",
-            "",
-            "ät+jwt......",
-        ] {
+        for bad in ["JWT", "application/", "application/application/at+jwt", "", "ät+jwt......"] {
             assert!(!typ_is(bad, "at+jwt"), "{bad}");
         }
     }

@@ -7,10 +7,7 @@ use crate::ids::{Audience, Issuer};
 /// Authorization server metadata ([RFC 8414 section 2](https://www.rfc-editor.org/rfc/rfc8414#section-2)) together with OpenID Provider metadata
 /// ([OpenID Connect Discovery section 3](https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata)). A member that is absent is not offered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a document with a member for each, not a state"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "a document with a member for each, not a state")]
 pub struct AuthorizationServerMetadata {
     /// The issuer identifier. "This MUST be identical to the "iss" Claim value" of its tokens.
     pub issuer: String,

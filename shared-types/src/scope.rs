@@ -204,17 +204,9 @@ mod tests {
 
     #[test]
     fn more_tokens_than_the_limit_are_refused() {
-        let text = |n: usize| {
-            (0..n)
-                .map(|i| format!("s{i}"))
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
+        let text = |n: usize| (0..n).map(|i| format!("s{i}")).collect::<Vec<_>>().join(" ");
         assert!(Scope::parse(&text(MAX_SCOPE_TOKENS)).is_ok());
-        assert_eq!(
-            Scope::parse(&text(MAX_SCOPE_TOKENS + 1)),
-            Err(ScopeFault::TooMany)
-        );
+        assert_eq!(Scope::parse(&text(MAX_SCOPE_TOKENS + 1)), Err(ScopeFault::TooMany));
     }
 
     #[test]

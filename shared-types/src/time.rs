@@ -128,14 +128,8 @@ mod tests {
 
     #[test]
     fn arithmetic_stays_within_the_range() {
-        assert_eq!(
-            UnixSeconds::new(i64::MAX).plus(1),
-            UnixSeconds::new(i64::MAX)
-        );
-        assert_eq!(
-            UnixSeconds::new(i64::MIN).since(UnixSeconds::new(1)),
-            i64::MIN
-        );
+        assert_eq!(UnixSeconds::new(i64::MAX).plus(1), UnixSeconds::new(i64::MAX));
+        assert_eq!(UnixSeconds::new(i64::MIN).since(UnixSeconds::new(1)), i64::MIN);
     }
 
     #[test]

@@ -41,33 +41,18 @@ pub(super) async fn a_schema_grows_by_what_is_new(stage: &impl Stage) {
     assert_eq!(ids(&database).await, [1, 100]);
 
     let orphan = database.write(|sql| sql.execute(ORPHAN, &[])).await;
-    assert!(
-        matches!(orphan, Err(DatabaseError::Conflict(_))),
-        "REFERENCES holds: {orphan:?}"
-    );
+    assert!(matches!(orphan, Err(DatabaseError::Conflict(_))), "REFERENCES holds: {orphan:?}");
 }
 
 pub(super) async fn an_edited_migration_is_refused(stage: &impl Stage) {
-    static EDITED: &[Migration] = &[
-        Migration {
-            sql: "CREATE TABLE item (id ID PRIMARY KEY);",
-            ..ITEMS[0]
-        },
-        NOTES,
-    ];
+    static EDITED: &[Migration] =
+        &[Migration { sql: "CREATE TABLE item (id ID PRIMARY KEY);", ..ITEMS[0] }, NOTES];
     refused_after(stage, ITEMS, EDITED, "edited").await;
 }
 
 pub(super) async fn a_migration_slipped_in_between_is_refused(stage: &impl Stage) {
-    static BETWEEN: &[Migration] = &[
-        ITEMS[0],
-        NOTES,
-        Migration {
-            version: 3,
-            name: "0003_later",
-            sql: "",
-        },
-    ];
+    static BETWEEN: &[Migration] =
+        &[ITEMS[0], NOTES, Migration { version: 3, name: "0003_later", sql: "" }];
     static FIRST: &[Migration] = &[ITEMS[0], BETWEEN[2]];
     refused_after(stage, FIRST, BETWEEN, "0003_later").await;
 }
@@ -90,11 +75,7 @@ pub(super) async fn a_failing_migration_leaves_nothing(stage: &impl Stage) {
     database.write(|sql| insert(sql, 1)).await.unwrap();
     let fault = database.migrate(FAILING).await.unwrap_err();
     assert!(matches!(&fault, DatabaseError::Migration(text) if text.contains("0002_faulty")));
-    assert_eq!(
-        ids(&database).await,
-        [1],
-        "its first statement is undone as well"
-    );
+    assert_eq!(ids(&database).await, [1], "its first statement is undone as well");
     database.migrate(GROWN).await.unwrap();
 }
 
@@ -109,10 +90,7 @@ async fn refused_after(
     database.migrate(first).await.unwrap();
     let before = ids(&database).await;
     let fault = database.migrate(then).await.unwrap_err();
-    assert!(
-        matches!(&fault, DatabaseError::Migration(text) if text.contains(word)),
-        "{fault}"
-    );
+    assert!(matches!(&fault, DatabaseError::Migration(text) if text.contains(word)), "{fault}");
     assert_eq!(ids(&database).await, before);
     database.migrate(first).await.unwrap();
 }

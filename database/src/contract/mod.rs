@@ -87,9 +87,7 @@ static ITEMS: &[Migration] = &[Migration {
 }];
 
 async fn open(stage: &impl Stage) -> Database {
-    Database::open(&stage.url(), &Options::default())
-        .await
-        .unwrap()
+    Database::open(&stage.url(), &Options::default()).await.unwrap()
 }
 
 /// An open database with the table `item`.
@@ -117,13 +115,8 @@ fn insert_later(database: &Database, id: i64) -> JoinHandle<Result<(), DatabaseE
 
 /// The ids in `item`, in order.
 async fn ids(database: &Database) -> Vec<i64> {
-    let rows = database
-        .read(|sql| sql.query("SELECT id FROM item ORDER BY id", &[]))
-        .await;
-    rows.unwrap()
-        .iter()
-        .map(|row| row.int(0).unwrap())
-        .collect()
+    let rows = database.read(|sql| sql.query("SELECT id FROM item ORDER BY id", &[])).await;
+    rows.unwrap().iter().map(|row| row.int(0).unwrap()).collect()
 }
 
 /// Inserts `id` and stays in the closure until the gate opens.
@@ -159,13 +152,7 @@ pub(crate) struct Door {
 pub(crate) fn gate() -> (Gate, Door) {
     let (enter, entered) = oneshot::channel();
     let (leave, left) = mpsc::channel();
-    (
-        Gate { entered, leave },
-        Door {
-            entered: Some(enter),
-            leave: left,
-        },
-    )
+    (Gate { entered, leave }, Door { entered: Some(enter), leave: left })
 }
 
 impl Gate {

@@ -7,10 +7,7 @@ use crate::{Database, DatabaseError, Options};
 
 pub(super) async fn a_full_queue_refuses_at_once(stage: &impl Stage) {
     with_items(stage).await.close().await;
-    let options = Options {
-        queue: 2,
-        ..Options::default()
-    };
+    let options = Options { queue: 2, ..Options::default() };
     let database = Database::open(&stage.url(), &options).await.unwrap();
     let (gate, first) = insert_and_stay(&database, 1).await;
     let (second, third) = (insert_later(&database, 2), insert_later(&database, 3));
@@ -18,15 +15,9 @@ pub(super) async fn a_full_queue_refuses_at_once(stage: &impl Stage) {
 
     // The gate is still closed, so this answer did not wait for anything.
     let refused = database.write(|sql| insert(sql, 4)).await;
-    assert!(
-        matches!(refused, Err(DatabaseError::Unavailable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(DatabaseError::Unavailable(_))), "{refused:?}");
     assert_eq!(database.statistics().refused, 1);
-    assert!(
-        ids(&database).await.is_empty(),
-        "reads have a queue of their own"
-    );
+    assert!(ids(&database).await.is_empty(), "reads have a queue of their own");
 
     gate.open();
     for waiting in [first, second, third] {
@@ -38,21 +29,12 @@ pub(super) async fn a_full_queue_refuses_at_once(stage: &impl Stage) {
 pub(super) async fn a_late_job_never_starts(stage: &impl Stage) {
     with_items(stage).await.close().await;
     // With no patience at all every job is late by the time a thread looks at it.
-    let options = Options {
-        deadline: Duration::ZERO,
-        ..Options::default()
-    };
+    let options = Options { deadline: Duration::ZERO, ..Options::default() };
     let hasty = Database::open(&stage.url(), &options).await.unwrap();
     let late: Result<(), DatabaseError> = hasty.write(|_| panic!("a late write started")).await;
-    assert!(
-        matches!(late, Err(DatabaseError::Unavailable(_))),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(DatabaseError::Unavailable(_))), "{late:?}");
     let late: Result<(), DatabaseError> = hasty.read(|_| panic!("a late read started")).await;
-    assert!(
-        matches!(late, Err(DatabaseError::Unavailable(_))),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(DatabaseError::Unavailable(_))), "{late:?}");
     assert_eq!(hasty.statistics().dropped, 2);
 }
 
@@ -99,17 +81,9 @@ pub(super) async fn close_finishes_what_is_queued_and_refuses_the_rest(stage: &i
         assert_eq!(queued.await.unwrap(), Ok(()));
     }
     let refused = database.write(|sql| insert(sql, 4)).await;
-    assert!(
-        matches!(refused, Err(DatabaseError::Unavailable(_))),
-        "{refused:?}"
-    );
-    let refused = database
-        .read(|sql| sql.query("SELECT id FROM item", &[]))
-        .await;
-    assert!(
-        matches!(refused, Err(DatabaseError::Unavailable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(DatabaseError::Unavailable(_))), "{refused:?}");
+    let refused = database.read(|sql| sql.query("SELECT id FROM item", &[])).await;
+    assert!(matches!(refused, Err(DatabaseError::Unavailable(_))), "{refused:?}");
     assert_eq!(ids(&open(stage).await).await, [1, 2, 3]);
 }
 
@@ -122,10 +96,7 @@ pub(super) async fn closing_twice_waits_twice(stage: &impl Stage) {
     };
     let both = (close(), close());
     tokio::task::yield_now().await;
-    assert!(
-        !both.0.is_finished() && !both.1.is_finished(),
-        "a unit is still at work"
-    );
+    assert!(!both.0.is_finished() && !both.1.is_finished(), "a unit is still at work");
     gate.open();
     both.0.await.unwrap();
     both.1.await.unwrap();

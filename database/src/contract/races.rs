@@ -10,10 +10,7 @@ pub(super) async fn a_guarded_update_has_one_winner(stage: &impl Stage) {
     const SPEND: &str = "UPDATE item SET flag = 1 WHERE id = ?1 AND flag IS NULL";
     let instances = [with_items(stage).await, with_items(stage).await];
     for code in 1..=5_i64 {
-        instances[0]
-            .write(move |sql| insert(sql, code))
-            .await
-            .unwrap();
+        instances[0].write(move |sql| insert(sql, code)).await.unwrap();
         let redeem = move |sql: &mut dyn Sql| sql.execute(SPEND, &[code.into()]);
         let won = all_at_once(&instances, 64, redeem).await;
         assert_eq!(won.iter().sum::<u64>(), 1, "of {} attempts", won.len());
@@ -97,10 +94,5 @@ async fn all_at_once<T: Send + 'static>(
         let (instance, work) = (instance.clone(), work.clone());
         racers.spawn(async move { instance.write(work).await });
     }
-    racers
-        .join_all()
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect()
+    racers.join_all().await.into_iter().map(Result::unwrap).collect()
 }

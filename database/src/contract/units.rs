@@ -7,11 +7,7 @@ pub(super) async fn committed_work_is_seen_by_every_later_read(stage: &impl Stag
     let (writer, other) = (with_items(stage).await, with_items(stage).await);
     for id in 1..=50 {
         writer.write(move |sql| insert(sql, id)).await.unwrap();
-        assert_eq!(
-            ids(&writer).await.last(),
-            Some(&id),
-            "through the same instance"
-        );
+        assert_eq!(ids(&writer).await.last(), Some(&id), "through the same instance");
         assert_eq!(ids(&other).await.last(), Some(&id), "through another one");
     }
 }
@@ -72,18 +68,13 @@ pub(super) async fn the_first_failure_wins_over_an_ok(stage: &impl Stage) {
         .write(|sql| {
             insert(sql, 1)?;
             let first = insert(sql, 1).unwrap_err();
-            let later = sql
-                .execute("INSERT INTO item (id) VALUES (2)", &[])
-                .unwrap_err();
+            let later = sql.execute("INSERT INTO item (id) VALUES (2)", &[]).unwrap_err();
             assert_eq!(later, first, "nothing works after a failure");
             assert_eq!(sql.query("SELECT id FROM item", &[]).unwrap_err(), first);
             Ok(())
         })
         .await;
-    assert!(
-        matches!(outcome, Err(DatabaseError::Conflict(_))),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Err(DatabaseError::Conflict(_))), "{outcome:?}");
     assert!(ids(&database).await.is_empty());
 }
 
@@ -121,10 +112,7 @@ pub(super) async fn a_panic_harms_only_its_own_unit(stage: &impl Stage) {
 pub(super) async fn a_read_cannot_write(stage: &impl Stage) {
     let database = with_items(stage).await;
     let outcome = database.read(|sql| insert(sql, 1)).await;
-    assert!(
-        matches!(outcome, Err(DatabaseError::Statement(_))),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Err(DatabaseError::Statement(_))), "{outcome:?}");
     assert!(ids(&database).await.is_empty());
 }
 
@@ -136,12 +124,7 @@ pub(super) async fn values_and_rows_round_trip(stage: &impl Stage) {
     let samples: [Sample; 4] = [
         (i64::MIN, None, false, None),
         (0, Some(""), true, Some(Vec::new())),
-        (
-            1,
-            Some("Zoë's ‘naïve’ 🦀; DROP TABLE item --"),
-            false,
-            Some(vec![0, 1, 127, 128, 255]),
-        ),
+        (1, Some("Zoë's ‘naïve’ 🦀; DROP TABLE item --"), false, Some(vec![0, 1, 127, 128, 255])),
         (i64::MAX, Some("x"), true, Some(vec![7; 100_000])),
     ];
 
@@ -169,10 +152,7 @@ pub(super) async fn values_and_rows_round_trip(stage: &impl Stage) {
         assert_eq!(row.bytes(3).is_ok(), data.is_some(), "bytes() refuses NULL");
     }
 
-    let null = database
-        .read(|sql| sql.query(SELECT_BY_NAME, &[Value::Null]))
-        .await
-        .unwrap();
+    let null = database.read(|sql| sql.query(SELECT_BY_NAME, &[Value::Null])).await.unwrap();
     assert!(null.is_empty(), "NULL equals nothing, not even NULL");
 }
 
@@ -199,16 +179,10 @@ pub(super) async fn a_constraint_is_a_conflict_and_a_bug_is_not(stage: &impl Sta
         ("SELECT nothing FROM nowhere", &[]),
         ("SELECT id FROM item WHERE id = ?1", &[]),
         ("SELECT id FROM item", &[Value::Int(1)]),
-        (
-            "INSERT INTO item (id, flag) VALUES (2, 'not a number')",
-            &[],
-        ),
+        ("INSERT INTO item (id, flag) VALUES (2, 'not a number')", &[]),
     ];
     for (text, params) in bugs {
-        let bug = database
-            .write(move |sql| sql.query(text, params))
-            .await
-            .unwrap_err();
+        let bug = database.write(move |sql| sql.query(text, params)).await.unwrap_err();
         assert!(matches!(bug, DatabaseError::Statement(_)), "{text}: {bug}");
     }
     assert_eq!(ids(&database).await, [1]);

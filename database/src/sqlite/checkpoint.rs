@@ -28,14 +28,7 @@ impl Bell {
     pub(super) fn new(every: u32, gauges: Arc<Gauges>) -> (Self, Receiver<()>) {
         // Room for one: a ring during a checkpoint asks for another one, many ask for no more.
         let (rope, rings) = sync_channel(1);
-        (
-            Self {
-                rope,
-                every,
-                gauges,
-            },
-            rings,
-        )
+        (Self { rope, every, gauges }, rings)
     }
 
     /// A hold on the checkpointer: it works on until every one is gone. Each thread keeps one for
@@ -81,12 +74,7 @@ impl Checkpointer {
     ) -> Self {
         let mut log_file = database.as_os_str().to_owned();
         log_file.push("-wal");
-        Self {
-            connection,
-            log_file: log_file.into(),
-            truncate_bytes,
-            gauges,
-        }
+        Self { connection, log_file: log_file.into(), truncate_bytes, gauges }
     }
 
     /// Works at each ring, and once more when all others have gone.
@@ -111,12 +99,9 @@ impl Checkpointer {
         if !self.gauges.is_healthy() {
             return; // The log is the better copy now; leave it as it is.
         }
-        let done = self
-            .connection
-            .prepare_cached(pragma)
-            .and_then(|mut statement| {
-                statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-            });
+        let done = self.connection.prepare_cached(pragma).and_then(|mut statement| {
+            statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+        });
         match done {
             Ok((pages, moved)) => {
                 Gauges::count(&self.gauges.checkpoints);

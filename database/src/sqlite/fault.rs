@@ -42,10 +42,7 @@ pub(super) fn open(error: Error) -> DatabaseError {
 
 /// Did a lock that another process holds cause this? Then nothing has happened yet.
 pub(super) fn is_busy(error: &Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// After this, nobody knows what the disk holds: a page that failed to be written or synced may

@@ -42,12 +42,7 @@ const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn start(path: &Path, options: &Options) -> Result<Machine, DatabaseError> {
     create_private(path)?;
     let gauges = Arc::new(Gauges::default());
-    let mut connection = connect(
-        path,
-        options,
-        options.writer_cache_kib,
-        options.busy_timeout,
-    )?;
+    let mut connection = connect(path, options, options.writer_cache_kib, options.busy_timeout)?;
     let (bell, rings) = Bell::new(options.checkpoint_pages, Arc::clone(&gauges));
     let hold = bell.hold();
     bell.hang(&mut connection).map_err(fault::open)?;
@@ -55,15 +50,8 @@ pub(crate) fn start(path: &Path, options: &Options) -> Result<Machine, DatabaseE
 
     let mut machine = Machine::new(options, Arc::clone(&gauges));
     for number in 1..=options.readers.max(1) {
-        let connection = connect(
-            path,
-            options,
-            options.reader_cache_kib,
-            options.busy_timeout,
-        )?;
-        connection
-            .pragma_update(None, "query_only", true)
-            .map_err(fault::open)?;
+        let connection = connect(path, options, options.reader_cache_kib, options.busy_timeout)?;
+        connection.pragma_update(None, "query_only", true).map_err(fault::open)?;
         let reader = Reader::new(connection, options, Arc::clone(&gauges));
         let hold = hold.clone();
         machine.hire(&format!("db-read-{number}"), Kind::Read, move |queue| {
@@ -129,9 +117,8 @@ fn connect(
 fn enter_wal_mode(connection: &Connection) -> Result<(), DatabaseError> {
     let mut attempt = 0;
     loop {
-        let answer = connection.query_row("PRAGMA journal_mode = WAL", [], |row| {
-            row.get::<_, String>(0)
-        });
+        let answer =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
         match answer {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {

@@ -21,11 +21,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(connection: Connection, options: &Options, gauges: Arc<Gauges>) -> Self {
-        Self {
-            connection,
-            gauges,
-            slow: options.slow,
-        }
+        Self { connection, gauges, slow: options.slow }
     }
 
     /// Answers one read after the other until the queue is closed and drained.

@@ -9,12 +9,8 @@ use crate::migrate::Dialect;
 use crate::{DatabaseError, Row, Sql, Value};
 
 /// `ID` must be spelled INTEGER: only `INTEGER PRIMARY KEY` makes the key the row id itself.
-static DIALECT: Dialect = Dialect {
-    id: "INTEGER",
-    int: "INTEGER",
-    bytes: "BLOB",
-    table_suffix: " STRICT",
-};
+static DIALECT: Dialect =
+    Dialect { id: "INTEGER", int: "INTEGER", bytes: "BLOB", table_suffix: " STRICT" };
 
 /// Lives as long as one closure runs once.
 pub(super) struct SqliteSession<'c> {
@@ -25,11 +21,7 @@ pub(super) struct SqliteSession<'c> {
 
 impl<'c> SqliteSession<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        Self {
-            connection,
-            failure: None,
-            met_a_lock: false,
-        }
+        Self { connection, failure: None, met_a_lock: false }
     }
 
     /// Was the first failure a foreign lock? Then, after the rollback, the unit may run again.
@@ -86,9 +78,7 @@ impl Session for SqliteSession<'_> {
     }
 
     fn define(&mut self, statement: &str) -> Result<(), DatabaseError> {
-        self.attempt("(a migration)", |connection| {
-            connection.execute(statement, []).map(drop)
-        })
+        self.attempt("(a migration)", |connection| connection.execute(statement, []).map(drop))
     }
 }
 
@@ -120,10 +110,8 @@ fn owned(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Value> {
         },
         ValueRef::Blob(bytes) => Ok(Value::Bytes(bytes.to_vec())),
         // Neither engine's schema has floating-point columns.
-        real @ ValueRef::Real(_) => Err(Error::InvalidColumnType(
-            column,
-            String::new(),
-            real.data_type(),
-        )),
+        real @ ValueRef::Real(_) => {
+            Err(Error::InvalidColumnType(column, String::new(), real.data_type()))
+        }
     }
 }

@@ -42,16 +42,12 @@ async fn open_as_is(file: &Path, options: &Options) -> Result<Database, Database
 }
 
 fn insert(sql: &mut dyn Sql, id: i64) -> Result<(), DatabaseError> {
-    sql.execute("INSERT INTO item (id) VALUES (?1)", &[id.into()])
-        .map(drop)
+    sql.execute("INSERT INTO item (id) VALUES (?1)", &[id.into()]).map(drop)
 }
 
 /// A batch that ends only with the queue, however slow the machine that tests.
 fn patient() -> Options {
-    Options {
-        batch_time: Duration::from_secs(60),
-        ..Options::default()
-    }
+    Options { batch_time: Duration::from_secs(60), ..Options::default() }
 }
 
 /// Runs a unit of work as a task of its own.
@@ -72,9 +68,7 @@ async fn queue_up(database: &Database, ids: RangeInclusive<i64>) {
     });
     let gate = gate.entered().await;
     let count = ids.clone().count();
-    let units: Vec<_> = ids
-        .map(|id| later(database, move |sql| insert(sql, id)))
-        .collect();
+    let units: Vec<_> = ids.map(|id| later(database, move |sql| insert(sql, id))).collect();
     until(|| database.statistics().queued_writes == count).await;
     gate.open();
     for unit in std::iter::once(staying).chain(units) {
@@ -96,14 +90,7 @@ async fn units_that_wait_together_share_one_commit() {
 #[tokio::test]
 async fn a_batch_ends_at_its_size() {
     let (_folder, file) = place();
-    let database = open(
-        &file,
-        &Options {
-            batch_units: 8,
-            ..patient()
-        },
-    )
-    .await;
+    let database = open(&file, &Options { batch_units: 8, ..patient() }).await;
     let before = database.statistics();
     queue_up(&database, 1..=63).await;
     assert_eq!(database.statistics().commits - before.commits, 64 / 8);
@@ -112,14 +99,7 @@ async fn a_batch_ends_at_its_size() {
 #[tokio::test]
 async fn a_batch_ends_with_its_time() {
     let (_folder, file) = place();
-    let database = open(
-        &file,
-        &Options {
-            batch_time: Duration::ZERO,
-            ..Options::default()
-        },
-    )
-    .await;
+    let database = open(&file, &Options { batch_time: Duration::ZERO, ..Options::default() }).await;
     let before = database.statistics();
     queue_up(&database, 1..=10).await;
     assert_eq!(
@@ -139,10 +119,7 @@ async fn writers_in_parallel_share_commits_without_being_held_up() {
         let database = database.clone();
         writers.spawn(async move {
             for id in 0..10 {
-                database
-                    .write(move |sql| insert(sql, writer * 10 + id))
-                    .await
-                    .unwrap();
+                database.write(move |sql| insert(sql, writer * 10 + id)).await.unwrap();
             }
         });
     }
@@ -159,10 +136,7 @@ async fn a_full_disk_loses_the_batch_and_keeps_the_rest() {
     const FILL: &str = "INSERT INTO item (id, data) VALUES (1000, zeroblob(1000000))";
     let (_folder, file) = place();
     let database = open(&file, &patient()).await;
-    let limit = database
-        .write(|sql| sql.query("PRAGMA max_page_count = 20", &[]))
-        .await
-        .unwrap();
+    let limit = database.write(|sql| sql.query("PRAGMA max_page_count = 20", &[])).await.unwrap();
     assert_eq!(limit[0].int(0), Ok(20));
 
     let (gate, mut door) = gate();
@@ -179,22 +153,11 @@ async fn a_full_disk_loses_the_batch_and_keeps_the_rest() {
 
     for lost in [before, filling] {
         let lost = lost.await.unwrap();
-        assert!(
-            matches!(lost, Err(DatabaseError::Unavailable(_))),
-            "{lost:?}"
-        );
+        assert!(matches!(lost, Err(DatabaseError::Unavailable(_))), "{lost:?}");
     }
     assert_eq!(after.await.unwrap(), Ok(()), "the next batch finds room");
-    let rows = database
-        .read(|sql| sql.query("SELECT id FROM item", &[]))
-        .await
-        .unwrap();
-    assert_eq!(
-        rows.iter()
-            .map(|row| row.int(0).unwrap())
-            .collect::<Vec<_>>(),
-        [2]
-    );
+    let rows = database.read(|sql| sql.query("SELECT id FROM item", &[])).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.int(0).unwrap()).collect::<Vec<_>>(), [2]);
     assert!(database.is_healthy(), "a full disk is no broken disk");
 }
 
@@ -203,19 +166,13 @@ fn tampered(file: &Path, tamper: impl FnOnce(&mut Connection)) -> Database {
     let options = Options::default();
     create_private(file).unwrap();
     let mut connection = connect(file, &options, 100, Duration::ZERO).unwrap();
-    connection
-        .execute_batch("CREATE TABLE item (id INTEGER PRIMARY KEY)")
-        .unwrap();
+    connection.execute_batch("CREATE TABLE item (id INTEGER PRIMARY KEY)").unwrap();
     tamper(&mut connection);
     let gauges = Arc::new(Gauges::default());
     let writer = Writer::new(connection, &options, Arc::clone(&gauges));
     let mut machine = Machine::new(&options, gauges);
-    machine
-        .hire("tampered", Kind::Write, move |queue| writer.serve(queue))
-        .unwrap();
-    Database {
-        machine: Arc::new(machine),
-    }
+    machine.hire("tampered", Kind::Write, move |queue| writer.serve(queue)).unwrap();
+    Database { machine: Arc::new(machine) }
 }
 
 #[tokio::test]
@@ -224,9 +181,7 @@ async fn a_commit_that_fails_is_unknown_and_not_retried() {
     let (calls, called) = mpsc::channel();
     let database = tampered(&file, |connection| {
         let mut fail = true;
-        connection
-            .commit_hook(Some(move || std::mem::take(&mut fail)))
-            .unwrap();
+        connection.commit_hook(Some(move || std::mem::take(&mut fail))).unwrap();
     });
     let outcome = database
         .write(move |sql| {
@@ -237,11 +192,7 @@ async fn a_commit_that_fails_is_unknown_and_not_retried() {
     assert_eq!(outcome, Err(DatabaseError::OutcomeUnknown));
     assert_eq!(called.iter().count(), 1, "the closure ran once");
     assert!(database.is_healthy(), "this failure was not the disk's");
-    assert_eq!(
-        database.write(|sql| insert(sql, 1)).await,
-        Ok(()),
-        "no transaction is left open"
-    );
+    assert_eq!(database.write(|sql| insert(sql, 1)).await, Ok(()), "no transaction is left open");
 }
 
 /// The reason for "unknown": SQLite calls the log's hook when the commit is already durable, and
@@ -256,9 +207,7 @@ async fn a_commit_of_unknown_outcome_may_have_happened() {
     let outcome = database.write(|sql| insert(sql, 1)).await;
     assert_eq!(outcome, Err(DatabaseError::OutcomeUnknown));
     let database = open_as_is(&file, &Options::default()).await.unwrap();
-    let rows = database
-        .read(|sql| sql.query("SELECT id FROM item", &[]))
-        .await;
+    let rows = database.read(|sql| sql.query("SELECT id FROM item", &[])).await;
     assert_eq!(rows.unwrap().len(), 1);
 }
 
@@ -274,10 +223,7 @@ async fn after_an_io_error_in_a_commit_nothing_is_written_any_more() {
         let (folder, _) = place();
         std::fs::write(folder.path().join(LIMITED), "").unwrap();
         let run = std::process::Command::new("sh")
-            .args([
-                "-c",
-                "trap '' XFSZ; ulimit -f 200; exec \"$0\" --exact \"$1\"",
-            ])
+            .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" --exact \"$1\""])
             .arg(std::env::current_exe().unwrap())
             .arg(NAME)
             .current_dir(folder.path())
@@ -290,43 +236,26 @@ async fn after_an_io_error_in_a_commit_nothing_is_written_any_more() {
     let (_folder, file) = place();
     let database = open(&file, &Options::default()).await;
     assert_eq!(database.write(|sql| insert(sql, 1)).await, Ok(()));
-    let outcome = database.write(|sql| {
-        sql.execute(
-            "INSERT INTO item (id, data) VALUES (2, zeroblob(1000000))",
-            &[],
-        )
-    });
+    let outcome = database
+        .write(|sql| sql.execute("INSERT INTO item (id, data) VALUES (2, zeroblob(1000000))", &[]));
     assert_eq!(outcome.await, Err(DatabaseError::OutcomeUnknown));
     assert!(!database.is_healthy());
     let refused: Result<(), _> = database.write(|_| panic!("a write on a broken disk")).await;
-    assert!(
-        matches!(refused, Err(DatabaseError::Unavailable(_))),
-        "{refused:?}"
-    );
-    let rows = database
-        .read(|sql| sql.query("SELECT id FROM item", &[]))
-        .await;
+    assert!(matches!(refused, Err(DatabaseError::Unavailable(_))), "{refused:?}");
+    let rows = database.read(|sql| sql.query("SELECT id FROM item", &[])).await;
     assert_eq!(rows.unwrap().len(), 1, "reads go on");
 }
 
 #[tokio::test]
 async fn a_lock_held_elsewhere_is_waited_for_a_while() {
     let (_folder, file) = place();
-    let options = Options {
-        busy_timeout: Duration::from_millis(1),
-        ..Options::default()
-    };
+    let options = Options { busy_timeout: Duration::from_millis(1), ..Options::default() };
     let database = open(&file, &options).await;
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let locked = database.write(|sql| insert(sql, 1)).await;
-    assert!(
-        matches!(locked, Err(DatabaseError::Unavailable(_))),
-        "{locked:?}"
-    );
-    let rows = database
-        .read(|sql| sql.query("SELECT id FROM item", &[]))
-        .await;
+    assert!(matches!(locked, Err(DatabaseError::Unavailable(_))), "{locked:?}");
+    let rows = database.read(|sql| sql.query("SELECT id FROM item", &[])).await;
     assert_eq!(rows, Ok(Vec::new()), "readers do not wait for writers");
     other.execute_batch("COMMIT").unwrap();
     assert_eq!(database.write(|sql| insert(sql, 1)).await, Ok(()));
@@ -351,43 +280,25 @@ async fn the_files_are_readable_by_their_owner_only() {
 #[tokio::test]
 async fn the_log_is_moved_while_running_and_gone_after_closing() {
     let (folder, file) = place();
-    let options = Options {
-        checkpoint_pages: 1,
-        truncate_bytes: 0,
-        ..Options::default()
-    };
+    let options = Options { checkpoint_pages: 1, truncate_bytes: 0, ..Options::default() };
     let database = open(&file, &options).await;
     database.write(|sql| insert(sql, 1)).await.unwrap();
     let log = folder.path().join("test.db-wal");
     // A passive one, then the cut.
     until(|| log.metadata().unwrap().len() == 0 && database.statistics().checkpoints >= 2).await;
     database.close().await;
-    assert_eq!(
-        folder.path().read_dir().unwrap().count(),
-        1,
-        "the file stands alone"
-    );
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "the file stands alone");
 }
 
 #[tokio::test]
 async fn what_is_no_database_is_refused_when_opening() {
     let (folder, file) = place();
     std::fs::write(&file, "this is a letter, not a database; ".repeat(100)).unwrap();
-    for wrong in [
-        file,
-        folder.path().to_owned(),
-        folder.path().join("no/such/folder.db"),
-    ] {
+    for wrong in [file, folder.path().to_owned(), folder.path().join("no/such/folder.db")] {
         let refused = open_as_is(&wrong, &Options::default()).await;
-        assert!(
-            matches!(refused, Err(DatabaseError::Open(_))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(DatabaseError::Open(_))), "{refused:?}");
     }
     let url = DatabaseUrl::Postgres("postgres://u:p@h/d".into());
     let refused = Database::open(&url, &Options::default()).await;
-    assert!(
-        matches!(refused, Err(DatabaseError::Unsupported(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(DatabaseError::Unsupported(_))), "{refused:?}");
 }

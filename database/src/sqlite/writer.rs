@@ -40,19 +40,8 @@ impl From<Error> for Lost {
 
 impl Writer {
     pub(super) fn new(connection: Connection, options: &Options, gauges: Arc<Gauges>) -> Self {
-        let Options {
-            batch_units,
-            batch_time,
-            slow,
-            ..
-        } = *options;
-        Self {
-            connection,
-            gauges,
-            batch_units,
-            batch_time,
-            slow,
-        }
+        let Options { batch_units, batch_time, slow, .. } = *options;
+        Self { connection, gauges, batch_units, batch_time, slow }
     }
 
     /// Commits batch after batch until the queue is closed and drained.
