@@ -1,0 +1,270 @@
+//! Who asks: the client is authenticated by exactly one method, the one it is registered for ([RFC 6749 section 2.3](https://www.rfc-editor.org/rfc/rfc6749#section-2.3)).
+//!
+//! Left out so far: `private_key_jwt` and mutual TLS.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use shared_types::{ClientId, UnixSeconds};
+
+use crate::app::App;
+use crate::domain::client::{AuthMethod, Client};
+use crate::domain::registry::Registry;
+use crate::domain::secret::{PlainSecret, SecretHash};
+use crate::domain::throttle::{self, Admission};
+use crate::error::TokenError;
+use crate::params::{self, Authorization, ClientRequest, Params};
+use crate::store;
+
+/// What a client shows. Nothing of it is proven.
+#[derive(Debug)]
+struct Credentials {
+    method: AuthMethod,
+    client_id: String,
+    secret: Option<PlainSecret>,
+    /// Whether the header `Authorization` was tried, so that a refusal owes a challenge.
+    basic: bool,
+}
+
+/// The client that sent `request`, proven by its registered method.
+///
+/// Only a failure touches the database: it is counted per client and address, and too many are answered 429.
+pub async fn authenticate(
+    app: &App,
+    registry: &Registry,
+    request: &ClientRequest,
+    now: UnixSeconds,
+) -> Result<Arc<Client>, TokenError> {
+    let credentials = credentials(&request.authorization, &request.params)?;
+    let known =
+        ClientId::parse(credentials.client_id.as_str()).ok().and_then(|id| registry.client(&id));
+    let why = match (check(known.map(Arc::as_ref), &credentials, now), known) {
+        (Ok(()), Some(client)) => return Ok(Arc::clone(client)),
+        (Err(why), _) => why,
+        (Ok(()), None) => "the client is unknown",
+    };
+    // Unknown clients share one bucket an address: made-up identifiers cannot fill the disk.
+    let bucket_of = known.map_or("", |client| client.id().as_str());
+    let buckets = throttle::client_authentication(bucket_of, request.address);
+    match app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await? {
+        Admission::Go => Err(TokenError::ClientRefused { why, basic: credentials.basic }),
+        Admission::Wait(seconds) => Err(TokenError::Throttled(seconds)),
+    }
+}
+
+/// Like [`authenticate`], but a client that can keep no secret is refused: what is asked for is not for everybody who knows its name.
+pub async fn authenticate_confidential(
+    app: &App,
+    registry: &Registry,
+    request: &ClientRequest,
+    now: UnixSeconds,
+) -> Result<Arc<Client>, TokenError> {
+    let client = authenticate(app, registry, request, now).await?;
+    if client.is_public() {
+        return Err(TokenError::ClientRefused {
+            why: "a public client cannot be authenticated",
+            basic: false,
+        });
+    }
+    Ok(client)
+}
+
+/// Whether the credentials prove `client`. An unknown one costs the same: a hash of the secret and a comparison with another hash.
+fn check(
+    client: Option<&Client>,
+    shown: &Credentials,
+    now: UnixSeconds,
+) -> Result<(), &'static str> {
+    let secret = shown.secret.as_ref().map_or(&b""[..], |secret| secret.expose().as_bytes());
+    let matches = match client {
+        Some(client) if client.secret.is_some() => client.secret_matches(secret, now),
+        Some(_) | None => SecretHash::of(b"nobody's secret").matches(secret) && secret.is_empty(),
+    };
+    let client = client.ok_or("the client is unknown or disabled")?;
+    // "The client MUST NOT use more than one authentication method", and a weaker one than it is registered for is none of its own.
+    if client.metadata.token_endpoint_auth_method != shown.method {
+        return Err("the method is not the registered one");
+    }
+    match shown.method {
+        AuthMethod::None => Ok(()),
+        AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost if matches => Ok(()),
+        AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost => Err("the secret is wrong"),
+    }
+}
+
+/// What the request shows: "The client MUST NOT use more than one authentication method in each request" (RFC 6749 section 2.3).
+fn credentials(authorization: &Authorization, params: &Params) -> Result<Credentials, TokenError> {
+    let assertion =
+        params.get("client_assertion").or(params.get("client_assertion_type")).is_some();
+    let secret = params.get("client_secret");
+    match authorization {
+        Authorization::Several => Err(TokenError::SeveralAuthentications),
+        Authorization::One(_) if secret.is_some() || assertion => {
+            Err(TokenError::SeveralAuthentications)
+        }
+        Authorization::Absent if secret.is_some() && assertion => {
+            Err(TokenError::SeveralAuthentications)
+        }
+        Authorization::One(header) => {
+            let (client_id, secret) = basic(header).ok_or(TokenError::ClientRefused {
+                why: "the header Authorization is malformed",
+                basic: true,
+            })?;
+            // A client_id in the body beside the header is no second method, but another name is a second identity.
+            if params.get("client_id").is_some_and(|other| other != client_id) {
+                return Err(TokenError::SeveralAuthentications);
+            }
+            let method = AuthMethod::ClientSecretBasic;
+            Ok(Credentials { method, client_id, secret: Some(secret), basic: true })
+        }
+        Authorization::Absent if assertion => Err(TokenError::ClientRefused {
+            why: "client assertions are not offered",
+            basic: false,
+        }),
+        Authorization::Absent => {
+            let missing = TokenError::ClientRefused {
+                why: "the client does not say who it is",
+                basic: false,
+            };
+            let client_id = params.get("client_id").ok_or(missing)?.to_owned();
+            let method =
+                if secret.is_some() { AuthMethod::ClientSecretPost } else { AuthMethod::None };
+            Ok(Credentials {
+                method,
+                client_id,
+                secret: secret.map(PlainSecret::new),
+                basic: false,
+            })
+        }
+    }
+}
+
+/// Identifier and secret of `Basic` credentials: "encoded using the "application/x-www-form-urlencoded" encoding algorithm per Appendix B,
+/// and the encoded value is used as the username [and the] password" (RFC 6749 section 2.3.1).
+fn basic(header: &[u8]) -> Option<(String, PlainSecret)> {
+    let (scheme, rest) = header.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let text = STANDARD.decode(rest.trim_ascii()).ok()?;
+    let colon = text.iter().position(|byte| *byte == b':')?;
+    let (user, password) = text.split_at_checked(colon)?;
+    let user = params::decode(user).ok()?;
+    let password = params::decode(password.strip_prefix(b":")?).ok()?;
+    (!user.is_empty()).then(|| (user, PlainSecret::new(password)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(user_and_password: &str) -> Authorization {
+        Authorization::One(format!("Basic {}", STANDARD.encode(user_and_password)).into_bytes())
+    }
+
+    fn form(text: &str) -> Params {
+        Params::parse(text.as_bytes()).unwrap()
+    }
+
+    fn client(method: &str, secret: Option<&str>) -> Client {
+        let metadata = format!(r#"{{"client_id":"web","token_endpoint_auth_method":"{method}"}}"#);
+        Client {
+            metadata: serde_json::from_str(&metadata).unwrap(),
+            secret: secret.map(|secret| PlainSecret::new(secret).hash()),
+            old_secret: None,
+            enabled: true,
+            epoch: 0,
+        }
+    }
+
+    fn outcome(
+        client: Option<&Client>,
+        authorization: &Authorization,
+        params: &str,
+    ) -> Result<(), &'static str> {
+        check(client, &credentials(authorization, &form(params)).unwrap(), UnixSeconds::new(0))
+    }
+
+    #[test]
+    fn both_halves_of_basic_are_form_urlencoded() {
+        // RFC 6749 appendix B: blank, percent, ampersand, plus, pound and euro.
+        let (id, secret) =
+            basic(b"basic d2ViJTNBMTolMjAlMjUlMjYlMkIlQzIlQTMlRTIlODIlQUM=").unwrap();
+        assert_eq!((id.as_str(), secret.expose()), ("web:1", " %&+£€"));
+    }
+
+    #[test]
+    fn a_malformed_header_is_refused_with_a_challenge() {
+        for header in [
+            &b""[..],
+            b"Basic",
+            b"Basic ",
+            b"Basic !",
+            b"Basic d2Vi",
+            b"Basic OnNlY3JldA==",
+            b"Bearer x",
+            "Bäsic".as_bytes(),
+        ] {
+            let fault = credentials(&Authorization::One(header.to_vec()), &form("client_id=web"))
+                .unwrap_err();
+            assert!(matches!(fault, TokenError::ClientRefused { basic: true, .. }), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn two_methods_in_one_request_are_refused() {
+        for (authorization, params) in [
+            (one("web:s"), "client_secret=s"),
+            (one("web:s"), "client_id=web&client_secret=s"),
+            (one("web:s"), "client_assertion=x"),
+            (one("web:s"), "client_id=other"),
+            (Authorization::Absent, "client_id=web&client_secret=s&client_assertion=x"),
+            (Authorization::Several, "client_id=web"),
+        ] {
+            assert_eq!(
+                credentials(&authorization, &form(params)).unwrap_err(),
+                TokenError::SeveralAuthentications,
+                "{authorization:?} {params}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_name_in_the_body_beside_basic_is_no_second_method() {
+        assert!(credentials(&one("web:s"), &form("client_id=web")).is_ok());
+    }
+
+    #[test]
+    fn only_the_registered_method_counts() {
+        let (basic, post, public) = (
+            client("client_secret_basic", Some("s")),
+            client("client_secret_post", Some("s")),
+            client("none", None),
+        );
+        let (absent, body) = (Authorization::Absent, "client_id=web&client_secret=s");
+        assert_eq!(outcome(Some(&basic), &one("web:s"), ""), Ok(()));
+        assert_eq!(outcome(Some(&post), &absent, body), Ok(()));
+        assert_eq!(outcome(Some(&public), &absent, "client_id=web"), Ok(()));
+        assert!(outcome(Some(&basic), &absent, body).is_err());
+        assert!(outcome(Some(&basic), &absent, "client_id=web").is_err());
+        assert!(outcome(Some(&post), &one("web:s"), "").is_err());
+        assert!(outcome(Some(&post), &absent, "client_id=web").is_err());
+        assert!(outcome(Some(&public), &one("web:"), "").is_err());
+        assert!(outcome(Some(&public), &absent, body).is_err());
+    }
+
+    #[test]
+    fn a_wrong_secret_and_an_unknown_client_are_refused() {
+        let basic = client("client_secret_basic", Some("s"));
+        assert_eq!(outcome(Some(&basic), &one("web:S"), ""), Err("the secret is wrong"));
+        assert_eq!(outcome(Some(&basic), &one("web:"), ""), Err("the secret is wrong"));
+        assert_eq!(outcome(None, &one("web:s"), ""), Err("the client is unknown or disabled"));
+        let without = client("client_secret_basic", None);
+        assert_eq!(
+            outcome(Some(&without), &one("web:"), ""),
+            Err("the secret is wrong"),
+            "no secret matches nothing"
+        );
+    }
+}

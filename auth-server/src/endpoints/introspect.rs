@@ -1,0 +1,135 @@
+//! Token introspection ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)): what a token is worth at this moment.
+//!
+//! A token is shown to its own client, and an access token to the clients that an API in its `aud` names (`introspected_by`). For
+//! everybody else it is `{"active":false}`, like a token that never was. Left out: signed answers ([RFC 9701](https://www.rfc-editor.org/rfc/rfc9701)).
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use shared_types::{
+    AccessTokenClaims, Audiences, ClientId, Issuer, JwtId, Scope, Subject, UnixSeconds,
+};
+
+use crate::app::App;
+use crate::client_auth;
+use crate::domain::client::Client;
+use crate::domain::grant::{Grant, Presented};
+use crate::domain::registry::Registry;
+use crate::error::{TokenError, no_store};
+use crate::grants::issued;
+use crate::params::ClientRequest;
+
+/// Where it is.
+pub const PATH: &str = "/introspect";
+
+/// Says what a token is worth. "the authorization server MUST [..] require some form of authorization to access this endpoint"
+/// (RFC 7662 section 2.1): clients that can keep no secret have none.
+pub async fn post(
+    app: web::Data<App>,
+    request: Result<ClientRequest, TokenError>,
+) -> Result<HttpResponse, TokenError> {
+    let (request, now) = (request?, app.clock.now());
+    let registry = app.registry().await?;
+    let caller = client_auth::authenticate_confidential(&app, &registry, &request, now).await?;
+    let token = request.params.get("token").ok_or(TokenError::Missing("token"))?;
+    // The two kinds cannot be mistaken for each other, so `token_type_hint` has nothing to add.
+    let shown = if token.contains('.') {
+        let claims = issued::live_access_token(&app, &registry, token, now).await?;
+        claims
+            .filter(|claims| may_see(&caller, claims, &registry))
+            .map(Introspection::of_access_token)
+    } else {
+        let genuine = issued::genuine_refresh_token(&app, token, now).await?;
+        genuine.and_then(|(grant, generation)| {
+            Introspection::of_refresh_token(&app, &caller, grant, generation, now)
+        })
+    };
+    Ok(no_store(StatusCode::OK).json(shown.unwrap_or_default()))
+}
+
+/// The members of [RFC 7662 section 2.2](https://www.rfc-editor.org/rfc/rfc7662#section-2.2).
+#[derive(Debug, Default, Serialize)]
+struct Introspection {
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<ClientId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<UnixSeconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<UnixSeconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<UnixSeconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<Subject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<Audiences>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<Issuer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<JwtId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<UnixSeconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<String>,
+}
+
+impl Introspection {
+    fn of_access_token(claims: AccessTokenClaims) -> Self {
+        Self {
+            active: true,
+            scope: Some(claims.scope).filter(|scope| !scope.is_empty()),
+            client_id: Some(claims.client_id),
+            token_type: Some("Bearer"),
+            exp: Some(claims.exp),
+            iat: Some(claims.iat),
+            nbf: claims.nbf,
+            sub: Some(claims.sub),
+            aud: Some(claims.aud),
+            iss: Some(claims.iss),
+            jti: Some(claims.jti),
+            auth_time: claims.auth_time,
+            acr: claims.acr,
+        }
+    }
+
+    /// Only the current token of a live family, and only for its own client.
+    fn of_refresh_token(
+        app: &App,
+        caller: &Client,
+        grant: Grant,
+        generation: u32,
+        now: UnixSeconds,
+    ) -> Option<Self> {
+        let idle_end = grant.rotated_at.plus(app.settings.lifetimes.refresh_idle);
+        let counts = grant.new.parties.client_id == *caller.id()
+            && grant.is_live(now)
+            && !now.has_reached(idle_end)
+            && grant.presented(generation, 0, now) == Presented::Current;
+        counts.then(|| Self {
+            active: true,
+            scope: Some(grant.new.scope),
+            client_id: Some(grant.new.parties.client_id),
+            exp: Some(idle_end.min(grant.new.expires_at)),
+            iat: Some(grant.rotated_at),
+            sub: Some(grant.new.parties.subject),
+            iss: Some(app.settings.issuer.clone()),
+            auth_time: Some(grant.new.parties.auth_time),
+            acr: Some(grant.new.parties.acr),
+            ..Self::default()
+        })
+    }
+}
+
+/// Its own client, and whoever an API in its audience names.
+fn may_see(caller: &Client, claims: &AccessTokenClaims, registry: &Registry) -> bool {
+    claims.client_id == *caller.id()
+        || claims
+            .aud
+            .iter()
+            .filter_map(|audience| registry.api(audience.as_str()))
+            .any(|api| api.introspected_by.contains(caller.id()))
+}
