@@ -13,7 +13,12 @@ pub mod secrets;
 pub mod sessions;
 pub mod throttle;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use database::{DatabaseError, Migration};
+
+use crate::domain::password::HasherFault;
 
 /// The schema, oldest first. Forward only: never change a file that was released.
 pub const MIGRATIONS: &[Migration] =
@@ -21,19 +26,24 @@ pub const MIGRATIONS: &[Migration] =
 
 /// A list as a column holds it: JSON text.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|_| StoreError::Corrupt("a value cannot be written as JSON".into()))
+    serde_json::to_string(value)
+        .map_err(|_| StoreError::Corrupt("a value cannot be written as JSON".into()))
 }
 
 /// A column's JSON text.
-pub(crate) fn from_json<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Corrupt(format!("column {column} does not hold what was stored")))
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(
+    column: &'static str,
+    text: &str,
+) -> Result<T, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|_| StoreError::Corrupt(format!("column {column} does not hold what was stored")))
 }
 
 /// What can go wrong in the store. It hides the engine; "not found" is an `Option`, never an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot answer now: 503, the client may try again.
-    #[error("the database is not available: {0}")]
+    /// The database, or the password hasher, cannot answer now: 503, the client may try again.
+    #[error("not available now: {0}")]
     Unavailable(String),
     /// Something that had to be unique or unchanged is not.
     #[error("conflict: {0}")]
@@ -43,10 +53,19 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+/// A password that could not be checked is answered like a store that could not: 503.
+impl From<HasherFault> for StoreError {
+    fn from(fault: HasherFault) -> Self {
+        Self::Unavailable(fault.to_string())
+    }
+}
+
 impl From<DatabaseError> for StoreError {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Unavailable(_) | DatabaseError::OutcomeUnknown => Self::Unavailable(error.to_string()),
+            DatabaseError::Unavailable(_) | DatabaseError::OutcomeUnknown => {
+                Self::Unavailable(error.to_string())
+            }
             other => Self::Corrupt(other.to_string()),
         }
     }

@@ -5,6 +5,7 @@ CREATE TABLE secret (
     name TEXT PRIMARY KEY,
     sealed BYTES NOT NULL
 );
+INSERT INTO guard (name, version) VALUES ('secrets', 0);
 
 -- One row that every instance polls: a number grows when the thing it counts has changed.
 CREATE TABLE epochs (
@@ -28,6 +29,7 @@ CREATE TABLE signing_key (
 );
 CREATE UNIQUE INDEX signing_key_announced ON signing_key (alg) WHERE state = 'announced';
 CREATE UNIQUE INDEX signing_key_signing ON signing_key (alg) WHERE state = 'signing';
+INSERT INTO guard (name, version) VALUES ('keys', 0);
 
 -- Resource servers that tokens can be for (RFC 8707).
 CREATE TABLE api (
@@ -75,6 +77,7 @@ CREATE TABLE session (
     expires_at INT NOT NULL,
     ended_at INT
 );
+CREATE INDEX session_account ON session (account_id);
 
 -- What a person allowed a client. Withdrawing deletes the scopes and moves the epoch, which ends the client's grants.
 CREATE TABLE consent (
@@ -83,6 +86,7 @@ CREATE TABLE consent (
     epoch INT NOT NULL,
     PRIMARY KEY (account_id, client_id)
 );
+CREATE INDEX consent_client ON consent (client_id);
 CREATE TABLE consent_scope (
     account_id ID NOT NULL REFERENCES account (id),
     client_id TEXT NOT NULL,
@@ -90,6 +94,7 @@ CREATE TABLE consent_scope (
     granted_at INT NOT NULL,
     PRIMARY KEY (account_id, client_id, scope)
 );
+CREATE INDEX consent_scope_client ON consent_scope (client_id);
 
 -- One row from the authorization code to the last refresh token: the code, then the grant and the refresh family.
 -- Its liveness is derived: every parent's epoch must still be the one seen when the code was issued.
@@ -140,8 +145,8 @@ CREATE TABLE throttle (
     window_ends_at INT NOT NULL
 );
 
--- Where each purge walk has come to.
+-- Where each purge walk has come to: the primary key of the last row it looked at, as text; empty at the start.
 CREATE TABLE purge_cursor (
     name TEXT PRIMARY KEY,
-    after_id ID NOT NULL
+    after_key TEXT NOT NULL
 );
