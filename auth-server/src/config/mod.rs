@@ -1,4 +1,13 @@
-//! Settings: flags, environment and file, checked as a whole. The only file that reads the environment.
+//! Settings: flags, environment and file, checked as a whole. Nothing else reads the environment.
+//!
+//! `keys` is the one list of settings: flag, variable, file key, help and default all follow from it.
+
+mod check;
+mod command_line;
+mod keys;
+mod print;
+mod sources;
+mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,6 +15,10 @@ use std::path::PathBuf;
 use database::DatabaseUrl;
 use ipnet::IpNet;
 use shared_types::{Issuer, SigningAlg};
+
+pub use check::ConfigFault;
+pub(crate) use command_line::{Command, load};
+pub use print::{to_json, to_toml};
 
 /// Checked settings of a server.
 #[derive(Clone, Debug)]
@@ -44,6 +57,8 @@ pub struct Settings {
     pub http: HttpLimits,
     /// The form of log lines.
     pub log_format: LogFormat,
+    /// What is logged: a level, or `target=level` pairs, as `env_logger` reads them.
+    pub log: String,
 }
 
 /// Certificate and key of native TLS, PEM.
@@ -116,7 +131,12 @@ pub struct Signing {
 
 impl Default for Signing {
     fn default() -> Self {
-        Self { default_alg: SigningAlg::Es256, rotation_period: 30 * 86_400, announce_lead: 3_600, jwks_max_age: 300 }
+        Self {
+            default_alg: SigningAlg::Es256,
+            rotation_period: 30 * 86_400,
+            announce_lead: 3_600,
+            jwks_max_age: 300,
+        }
     }
 }
 
@@ -191,6 +211,14 @@ pub enum LogFormat {
     Json,
 }
 
+impl Default for Settings {
+    #[expect(clippy::expect_used, reason = "two constants; every test would notice")]
+    fn default() -> Self {
+        let issuer = Issuer::parse("http://localhost:9000").expect("a good issuer");
+        Self::new(issuer, DatabaseUrl::Sqlite(PathBuf::from("auth-server.db")))
+    }
+}
+
 impl Settings {
     /// The defaults with this issuer and database: what tests and the command line both start from.
     pub fn new(issuer: Issuer, database: DatabaseUrl) -> Self {
@@ -212,6 +240,7 @@ impl Settings {
             purge: Purge::default(),
             http: HttpLimits::default(),
             log_format: LogFormat::default(),
+            log: "info,actix_server=warn".into(),
         }
     }
 }

@@ -1,0 +1,7 @@
+//! The program `auth-server`; everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    auth_server::run(std::env::args_os())
+}

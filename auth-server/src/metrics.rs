@@ -1,0 +1,208 @@
+//! Counters in the Prometheus text format, served by a listener of their own.
+
+use std::fmt;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use database::Statistics;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::app::App;
+
+/// Where the page is, on its own listener.
+pub const PATH: &str = "/metrics";
+
+/// The page for Prometheus.
+pub async fn get(app: Data<App>) -> HttpResponse {
+    match app.metrics.page(&app.database.statistics(), app.passwords.waiting()) {
+        Ok(page) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(page),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+/// Upper bounds of the request durations, in seconds: a point read, a commit, a slow hash, a timeout.
+const DURATION_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+
+/// Everything that is counted. Labels come from our own short lists, never from a request, so the number of series is bounded.
+pub struct Metrics {
+    registry: Registry,
+    tokens: Family<TokenLabels, Counter>,
+    sign_ins: Family<OutcomeLabels, Counter>,
+    refused: Family<CodeLabels, Counter>,
+    events: Family<EventLabels, Counter>,
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TokenLabels {
+    grant_type: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabels {
+    event: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(..)")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Counters that all stand at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("auth_server");
+        let tokens = Family::default();
+        registry.register(
+            "token_requests",
+            "Token requests by grant type and outcome",
+            tokens.clone(),
+        );
+        let sign_ins = Family::default();
+        registry.register("sign_ins", "Attempts to sign in by outcome", sign_ins.clone());
+        let refused = Family::default();
+        registry.register("refused", "Refused requests by OAuth error code", refused.clone());
+        let events = Family::default();
+        registry.register("security_events", "Lines of the security log by name", events.clone());
+        let requests = Family::new_with_constructor(durations as fn() -> Histogram);
+        registry.register(
+            "request_duration_seconds",
+            "Requests by route, method and status, and how long they took",
+            requests.clone(),
+        );
+        Self { registry, tokens, sign_ins, refused, events, requests }
+    }
+
+    /// One answered token request: `issued` or `refused`.
+    pub fn count_token(&self, grant_type: &'static str, outcome: &'static str) {
+        self.tokens.get_or_create(&TokenLabels { grant_type, outcome }).inc();
+    }
+
+    /// One attempt to sign in: `success`, `failed`, `throttled`.
+    pub fn count_sign_in(&self, outcome: &'static str) {
+        self.sign_ins.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// One refusal with this OAuth error code.
+    pub fn count_refused(&self, code: &'static str) {
+        self.refused.get_or_create(&CodeLabels { code }).inc();
+    }
+
+    /// One line of the security log.
+    pub fn count_event(&self, event: &'static str) {
+        self.events.get_or_create(&EventLabels { event }).inc();
+    }
+
+    /// One answered request: the pattern of its route, and how long it took.
+    pub fn observe_request(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        status: u16,
+        seconds: f64,
+    ) {
+        self.requests.get_or_create(&RequestLabels { route, method, status }).observe(seconds);
+    }
+
+    /// The page for Prometheus: our counters, what the database counts itself, and the passwords that wait to be hashed.
+    pub fn page(&self, database: &Statistics, hash_queue: usize) -> Result<String, fmt::Error> {
+        let mut page = String::new();
+        text::encode_registry(&mut page, &self.registry)?;
+        text::encode_registry(&mut page, &hash_registry(hash_queue))?;
+        text::encode_registry(&mut page, &database_registry(database))?;
+        text::encode_eof(&mut page)?;
+        Ok(page)
+    }
+}
+
+fn durations() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
+}
+
+/// The database's own counters as they stand now.
+fn database_registry(statistics: &Statistics) -> Registry {
+    let mut registry = Registry::with_prefix("database");
+    let counters = [
+        ("commits", "Commits that changed something, each one fsync", statistics.commits),
+        ("units", "Units of work acknowledged as committed", statistics.units),
+        ("rolled_back", "Units of work that ended without a change", statistics.rolled_back),
+        ("reads", "Reads answered", statistics.reads),
+        ("refused", "Jobs refused on arrival: the queue was full or closed", statistics.refused),
+        ("dropped", "Jobs dropped before they started: late, or nobody waited", statistics.dropped),
+        ("checkpoints", "Checkpoints of the write-ahead log", statistics.checkpoints),
+    ];
+    for (name, help, value) in counters {
+        registry.register(name, help, ConstCounter::new(value));
+    }
+    let gauges = [
+        ("queued_writes", "Writes that wait now", statistics.queued_writes),
+        ("queued_reads", "Reads that wait now", statistics.queued_reads),
+    ];
+    for (name, help, value) in gauges {
+        registry.register(name, help, gauge(value));
+    }
+    registry
+}
+
+fn hash_registry(waiting: usize) -> Registry {
+    let mut registry = Registry::with_prefix("auth_server");
+    registry.register("hash_queue", "Passwords that wait to be hashed now", gauge(waiting));
+    registry
+}
+
+fn gauge(value: usize) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_counts_what_was_counted() {
+        let metrics = Metrics::new();
+        metrics.count_token("refresh_token", "issued");
+        metrics.count_token("refresh_token", "issued");
+        metrics.observe_request("/token", "POST", 200, 0.002);
+        let page = metrics.page(&Statistics { commits: 7, ..Statistics::default() }, 3).unwrap();
+        assert!(page.contains("auth_server_hash_queue 3"), "{page}");
+        let issued =
+            r#"auth_server_token_requests_total{grant_type="refresh_token",outcome="issued"} 2"#;
+        assert!(page.contains(issued), "{page}");
+        assert!(page.contains("database_commits_total 7"), "{page}");
+        assert!(page.contains(r#"route="/token""#), "{page}");
+        assert!(page.ends_with("# EOF\n"), "{page}");
+    }
+}

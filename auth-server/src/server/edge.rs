@@ -1,0 +1,185 @@
+//! What every request passes through: its id, the access log, the metrics, and headers that every answer carries.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    self, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+
+use super::routes::Pattern;
+use super::{Lifecycle, is_trusted};
+use crate::app::App;
+use crate::log_format::{ACCESS, REQUEST_ID};
+use crate::params::client_address;
+
+/// Names a request in the logs of everybody it passes.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers one request with everything around it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a request really took; nothing is decided by it"
+)]
+pub(super) async fn edge(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let (Some(app), Some(lifecycle)) =
+        (request.app_data::<Data<App>>().cloned(), request.app_data::<Data<Lifecycle>>().cloned())
+    else {
+        return next.call(request).await;
+    };
+    let client = client_address(request.request());
+    let id = request_id(&app, &lifecycle, &request);
+    let method = method_name(request.method());
+    REQUEST_ID
+        .scope(id.clone(), async {
+            let mut response = next.call(request).await?;
+            let seconds = started.elapsed().as_secs_f64();
+            let route =
+                response.request().app_data::<Pattern>().map_or("none", |pattern| pattern.0);
+            let status = response.status().as_u16();
+            app.metrics.observe_request(route, method, status, seconds);
+            log_access(&Answered { method, route, status, client, seconds });
+            put_headers(response.headers_mut(), app.settings.issuer.is_https());
+            if let Ok(id) = HeaderValue::from_str(&id) {
+                response.headers_mut().insert(X_REQUEST_ID, id);
+            }
+            if lifecycle.is_draining() {
+                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
+            Ok(response)
+        })
+        .await
+}
+
+/// One line of the access log: the route's pattern, never the path or the query, since both may hold what is secret.
+struct Answered {
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+    client: IpAddr,
+    seconds: f64,
+}
+
+fn log_access(line: &Answered) {
+    let Answered { method, route, status, client, seconds } = line;
+    // Probes come every few seconds and say nothing.
+    let level = if route.ends_with("healthz") || route.ends_with("readyz") {
+        log::Level::Debug
+    } else {
+        log::Level::Info
+    };
+    log::log!(
+        target: ACCESS, level,
+        method = *method, route = *route, status = *status, client:% = client, seconds:% = format_args!("{seconds:.6}");
+        "{method} {route} {status}"
+    );
+}
+
+/// The id that a trusted proxy gave it, or one of our own.
+fn request_id(app: &App, lifecycle: &Lifecycle, request: &ServiceRequest) -> String {
+    let sent = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    let by_proxy = request
+        .peer_addr()
+        .is_some_and(|peer| is_trusted(&app.settings.trusted_proxies, peer.ip()));
+    match sent {
+        Some(id) if by_proxy && is_plain(id) => id.into(),
+        _ => lifecycle.ids.next(),
+    }
+}
+
+/// A log line must not be forged through it, so only what ids are made of.
+fn is_plain(id: &str) -> bool {
+    (1..=128).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Makes request ids: unlike those of any other process, and cheap. They are no secret.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    process: u64,
+    last: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids that begin with `process`.
+    pub(super) fn new(process: u64) -> Self {
+        Self { process, last: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:016x}-{:x}", self.process, self.last.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A label of metrics must come from a short list, and a client may send any method.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+/// Headers that every answer carries. What a handler has set stays, except `nosniff`.
+fn put_headers(headers: &mut HeaderMap, https: bool) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let mut default = |name: HeaderName, value: &'static str| {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    };
+    default(REFERRER_POLICY, "no-referrer");
+    default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    // Whatever does not say that it may be kept is about one person or one moment.
+    default(header::CACHE_CONTROL, "no-store");
+    if https {
+        default(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_ids_are_taken_over() {
+        assert!(is_plain("3f2a-77.b_1"));
+        for bad in ["", "a b", "a\nb", "a=b", "ü", &"a".repeat(129)] {
+            assert!(!is_plain(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ids_do_not_repeat() {
+        let ids = RequestIds::new(7);
+        assert_ne!(ids.next(), ids.next());
+        assert_ne!(RequestIds::new(8).next(), RequestIds::new(9).next());
+    }
+
+    #[test]
+    fn a_handlers_own_policy_stays() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+        put_headers(&mut headers, false);
+        assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "max-age=300");
+        assert!(!headers.contains_key(STRICT_TRANSPORT_SECURITY));
+        put_headers(&mut headers, true);
+        assert!(headers.contains_key(STRICT_TRANSPORT_SECURITY));
+    }
+}
