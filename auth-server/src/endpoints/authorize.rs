@@ -1,0 +1,60 @@
+//! `/authorize`: a client asks for a code ([RFC 6749 section 4.1.1](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.1),
+//! [OpenID Connect Core section 3.1.2](https://openid.net/specs/openid-connect-core-1_0.html#AuthorizationEndpoint)).
+//!
+//! It shows no form itself: it checks, and sends the browser to `/login`, `/consent` or back. Request objects are not taken.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::page;
+use super::progress::{LOGIN, Visit};
+use super::sealed_request::Pending;
+use crate::app::App;
+use crate::domain::authorization_request::ShowFault;
+use crate::error::{PageFault, TokenError};
+use crate::params::{Form, Params};
+
+/// Where it is, below the issuer.
+pub const PATH: &str = "/authorize";
+
+/// The request in the query: it goes on at once.
+pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    match Visit::of(&app, &request).await {
+        Ok(visit) => visit.finish(begin(&visit, &request).await),
+        Err(fault) => page::fault(&app, &fault),
+    }
+}
+
+async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
+    // "Request and response parameters MUST NOT be included more than once" (RFC 6749 section 3.1). Of two nobody knows which one a
+    // proxy or the client meant, so not even the redirect URI can be believed.
+    let params =
+        Params::parse(request.query_string().as_bytes()).map_err(|_| ShowFault::Unreadable)?;
+    visit.advance(Pending::new(visit.app, &params, &visit.browser, visit.now)).await
+}
+
+/// The request in a form: "Authorization Servers MUST support the use of the HTTP GET and POST methods"
+/// ([Core section 3.1.2.1](https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest)).
+///
+/// The form comes from another site, so the browser sends no `SameSite=Lax` cookie with it. The request is checked, sealed and goes
+/// on by GET. No cookie is set: it would replace the one that the browser has and did not send.
+pub async fn post(
+    app: Data<App>,
+    request: HttpRequest,
+    form: Result<Form, TokenError>,
+) -> HttpResponse {
+    let answer = match Visit::of(&app, &request).await {
+        Ok(visit) => keep(&visit, form),
+        Err(fault) => Err(fault),
+    };
+    answer.unwrap_or_else(|fault| page::fault(&app, &fault))
+}
+
+fn keep(visit: &Visit<'_>, form: Result<Form, TokenError>) -> Result<HttpResponse, PageFault> {
+    let Form(params) = form.map_err(|_| ShowFault::Unreadable)?;
+    let pending = Pending::new(visit.app, &params, &visit.browser, visit.now);
+    match visit.check(&pending)? {
+        Ok(_) => visit.to_page(LOGIN, &pending),
+        Err(answer) => Ok(answer),
+    }
+}

@@ -1,0 +1,169 @@
+//! `/consent`: the person decides what a client may do ([OpenID Connect Core section 3.1.2.4](https://openid.net/specs/openid-connect-core-1_0.html#Consent),
+//! [RFC 6749 section 4.1.2.1](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1)).
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use url::Url;
+
+use super::csrf;
+use super::page::{self, ClientInfo, ConsentPage, ScopeLine};
+use super::progress::{self, Consent, Visit, Visitor};
+use super::sealed_request::Pending;
+use crate::app::App;
+use crate::domain::authorization_request::{
+    AuthorizationRequest, RedirectFault, ShowFault, describe_scope,
+};
+use crate::domain::consent::must_ask;
+use crate::error::{PageFault, TokenError};
+use crate::log_format::security_event;
+use crate::params::Form;
+use crate::store::consents;
+
+/// Where it is, below the issuer.
+pub const PATH: &str = progress::CONSENT;
+
+/// Shows the question, or goes on when it need not be asked any more.
+pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    match Visit::of(&app, &request).await {
+        Ok(visit) => visit.finish(show(&visit, &request).await),
+        Err(fault) => page::fault(&app, &fault),
+    }
+}
+
+async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
+    let pending = visit.open(request)?;
+    if !pending.is_of(visit.app, &visit.browser) {
+        return visit.advance(pending.begin_again(visit.app, &visit.browser)).await;
+    }
+    let wanted = match visit.check(&pending)? {
+        Ok(wanted) => wanted,
+        Err(answer) => return Ok(answer),
+    };
+    let Some(visitor) = visit
+        .visitor
+        .as_ref()
+        .filter(|_| !wanted.prompt.none && !visit.needs_sign_in(&pending, &wanted))
+    else {
+        return visit.advance(pending).await;
+    };
+    let (account, client_id) = (visitor.account.id, wanted.client.id().clone());
+    let stored =
+        visit.app.database.read(move |sql| consents::granted(sql, account, &client_id)).await?;
+    if !must_ask(
+        &wanted.client,
+        &wanted.reply_to.redirect_uri,
+        &wanted.scope,
+        &stored,
+        wanted.prompt.consent,
+    ) {
+        return visit.advance(pending).await;
+    }
+    form(visit, &pending, &wanted, visitor)
+}
+
+/// Takes the answer.
+pub async fn post(
+    app: Data<App>,
+    request: HttpRequest,
+    form: Result<Form, TokenError>,
+) -> HttpResponse {
+    match Visit::of(&app, &request).await {
+        Ok(visit) => visit.finish(take(&visit, &request, form).await),
+        Err(fault) => page::fault(&app, &fault),
+    }
+}
+
+async fn take(
+    visit: &Visit<'_>,
+    request: &HttpRequest,
+    sent: Result<Form, TokenError>,
+) -> Result<HttpResponse, PageFault> {
+    let Form(params) = sent.map_err(|_| ShowFault::Unreadable)?;
+    let pending = visit.open(request)?;
+    let Some(visitor) = &visit.visitor else {
+        // The session ended while the page stood open: nothing was decided.
+        return visit.advance(pending.begin_again(visit.app, &visit.browser)).await;
+    };
+    csrf::check(visit.app, request, &visit.browser, &form_name(visitor), &params)?;
+    let wanted = match visit.check(&pending)? {
+        Ok(wanted) => wanted,
+        Err(answer) => return Ok(answer),
+    };
+    if !pending.is_of(visit.app, &visit.browser) || visit.needs_sign_in(&pending, &wanted) {
+        return visit.advance(pending.begin_again(visit.app, &visit.browser)).await;
+    }
+    let allowed = match params.get("decision") {
+        Some("allow") => true,
+        Some("deny") => false,
+        _ => return form(visit, &pending, &wanted, visitor),
+    };
+    let outcome = if allowed { "allowed" } else { "denied" };
+    security_event(
+        "consent",
+        &[
+            ("outcome", &outcome),
+            ("client_id", wanted.client.id()),
+            ("sub", &visitor.account.subject),
+            ("scope", &wanted.scope),
+        ],
+    );
+    visit.app.metrics.count_event("consent");
+    if allowed {
+        visit.issue(&pending, &wanted, visitor, Consent::Given).await
+    } else {
+        visit.refuse(&wanted, RedirectFault::Denied)
+    }
+}
+
+/// The token holds for this session only: if another person signs in meanwhile, an open page cannot answer in their name.
+fn form_name(visitor: &Visitor) -> String {
+    format!("consent\n{}\n{}", visitor.session.sid, visitor.account.subject)
+}
+
+fn form(
+    visit: &Visit<'_>,
+    pending: &Pending,
+    wanted: &AuthorizationRequest,
+    visitor: &Visitor,
+) -> Result<HttpResponse, PageFault> {
+    let line = |token| ScopeLine {
+        sentence: describe_scope(&visit.registry, token),
+        token: token.to_string(),
+    };
+    let page = ConsentPage {
+        action: visit.form_action(PATH, pending)?,
+        csrf: csrf::token(visit.app, &visit.browser, &form_name(visitor)),
+        client: ClientInfo::of(&wanted.client),
+        scopes: wanted.scope.iter().map(line).collect(),
+        username: &visitor.account.username,
+        destination: destination(&wanted.reply_to.redirect_uri),
+    };
+    page::show(StatusCode::OK, &page, Some(&wanted.reply_to.redirect_uri))
+}
+
+/// Where the answer goes, in words.
+fn destination(redirect_uri: &str) -> String {
+    let url = Url::parse(redirect_uri).ok();
+    match url.as_ref().map(|url| (url.scheme(), url.host_str())) {
+        Some(("https", Some(host))) => host.to_owned(),
+        Some(("http", _)) => "an application on this device".to_owned(),
+        Some((scheme, _)) => format!("the application {scheme} on this device"),
+        None => redirect_uri.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_reads_where_the_answer_goes() {
+        assert_eq!(destination("https://app.example:8443/cb"), "app.example");
+        assert_eq!(destination("http://127.0.0.1:9002/callback"), "an application on this device");
+        assert_eq!(
+            destination("com.example.app:/cb"),
+            "the application com.example.app on this device"
+        );
+    }
+}

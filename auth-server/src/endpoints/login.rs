@@ -1,0 +1,274 @@
+//! `/login`: the person proves who they are ([OpenID Connect Core section 3.1.2.3](https://openid.net/specs/openid-connect-core-1_0.html#Authenticates),
+//! [RFC 6749 section 3.1](https://www.rfc-editor.org/rfc/rfc6749#section-3.1): how is "beyond the scope" there).
+//!
+//! The page says the same, with the same status and after the same work, whether the name is unknown, the password wrong or the account
+//! disabled.
+
+use actix_web::cookie::Cookie;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use shared_types::UnixSeconds;
+
+use super::cookies::{self, KnownAccounts};
+use super::csrf;
+use super::page::{self, ClientInfo, LoginPage};
+use super::progress::{self, Visit, Visitor};
+use super::sealed_request::Pending;
+use crate::app::App;
+use crate::domain::account::Account;
+use crate::domain::authorization_request::{AuthorizationRequest, RedirectFault, ShowFault};
+use crate::domain::row_id::{CANDIDATES, RowId};
+use crate::domain::secret::{PlainSecret, SecretHash};
+use crate::domain::session::{NewSession, generate_sid};
+use crate::domain::throttle::{self, Admission, Bucket};
+use crate::error::{PageFault, SignInRefusal, TokenError};
+use crate::log_format::security_event;
+use crate::params::{Form, Params, client_address};
+use crate::store::{self, StoreError, accounts, sessions};
+use crate::tokens::opaque::{self, Opaque, OpaqueKind};
+
+/// Where it is, below the issuer.
+pub const PATH: &str = progress::LOGIN;
+
+/// Name of the form, for its CSRF token.
+const FORM: &str = "login";
+/// How well a password authenticates: no level of assurance that anybody else defined.
+const ACR: &str = "1";
+/// A password ([RFC 8176 section 2](https://www.rfc-editor.org/rfc/rfc8176#section-2)).
+const AMR: &str = "pwd";
+
+/// Shows the form, or goes on when nobody has to sign in any more, for example after another tab did.
+pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
+    match Visit::of(&app, &request).await {
+        Ok(visit) => visit.finish(show(&visit, &request).await),
+        Err(fault) => page::fault(&app, &fault),
+    }
+}
+
+async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
+    let mut pending = visit.open(request)?;
+    if !pending.is_of(visit.app, &visit.browser) {
+        pending = pending.begin_again(visit.app, &visit.browser);
+    }
+    let wanted = match visit.check(&pending)? {
+        Ok(wanted) => wanted,
+        Err(answer) => return Ok(answer),
+    };
+    if wanted.prompt.none || !visit.needs_sign_in(&pending, &wanted) {
+        return visit.advance(pending).await;
+    }
+    let signed_in = visit.visitor.as_ref().map(|visitor| visitor.account.username.as_str());
+    let username = wanted.login_hint.as_deref().or(signed_in).unwrap_or_default();
+    form(visit, &pending, &wanted, username, None)
+}
+
+/// Takes the form.
+pub async fn post(
+    app: Data<App>,
+    request: HttpRequest,
+    form: Result<Form, TokenError>,
+) -> HttpResponse {
+    match Visit::of(&app, &request).await {
+        Ok(visit) => visit.finish(take(&visit, &request, form).await),
+        Err(fault) => page::fault(&app, &fault),
+    }
+}
+
+async fn take(
+    visit: &Visit<'_>,
+    request: &HttpRequest,
+    sent: Result<Form, TokenError>,
+) -> Result<HttpResponse, PageFault> {
+    let Form(params) = sent.map_err(|_| ShowFault::Unreadable)?;
+    csrf::check(visit.app, request, &visit.browser, FORM, &params)?;
+    let pending = visit.open(request)?;
+    if !pending.is_of(visit.app, &visit.browser) {
+        return visit.to_page(PATH, &pending.begin_again(visit.app, &visit.browser));
+    }
+    let wanted = match visit.check(&pending)? {
+        Ok(wanted) => wanted,
+        Err(answer) => return Ok(answer),
+    };
+    if params.get("action") == Some("cancel") {
+        return visit.refuse(&wanted, RedirectFault::Denied);
+    }
+    match sign_in(visit, request, &params).await? {
+        Attempt::SignedIn(visitor, cookies) => {
+            let pending = pending.after_sign_in(&visitor.session.sid);
+            let visit = Visit {
+                visitor: Some(*visitor),
+                registry: visit.registry.clone(),
+                browser: visit.browser.clone(),
+                ..*visit
+            };
+            let mut response =
+                visit.advance(pending).await.unwrap_or_else(|fault| page::fault(visit.app, &fault));
+            for cookie in &cookies {
+                response.add_cookie(cookie).map_err(|_| PageFault::Render)?;
+            }
+            Ok(response)
+        }
+        Attempt::Refused(refusal) => form(
+            visit,
+            &pending,
+            &wanted,
+            params.get("username").unwrap_or_default(),
+            Some(refusal),
+        ),
+    }
+}
+
+fn form(
+    visit: &Visit<'_>,
+    pending: &Pending,
+    wanted: &AuthorizationRequest,
+    username: &str,
+    refusal: Option<SignInRefusal>,
+) -> Result<HttpResponse, PageFault> {
+    let page = LoginPage {
+        action: visit.form_action(PATH, pending)?,
+        csrf: csrf::token(visit.app, &visit.browser, FORM),
+        client: ClientInfo::of(&wanted.client),
+        username,
+        signed_in_as: visit.visitor.as_ref().map(|visitor| visitor.account.username.as_str()),
+        refusal,
+    };
+    let status = refusal.map_or(StatusCode::OK, SignInRefusal::status);
+    let mut response = page::show(status, &page, Some(&wanted.reply_to.redirect_uri))?;
+    if let Some(SignInRefusal::Throttled(seconds)) = refusal {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Ok(response)
+}
+
+/// What became of an attempt.
+enum Attempt {
+    SignedIn(Box<Visitor>, Vec<Cookie<'static>>),
+    Refused(SignInRefusal),
+}
+
+async fn sign_in(
+    visit: &Visit<'_>,
+    request: &HttpRequest,
+    params: &Params,
+) -> Result<Attempt, PageFault> {
+    let (app, now) = (visit.app, visit.now);
+    let (Some(username), Some(password)) = (params.get("username"), params.get("password")) else {
+        return Ok(Attempt::Refused(SignInRefusal::Incomplete));
+    };
+    let name = username.to_owned();
+    let account = app.database.read(move |sql| accounts::find_by_username(sql, &name)).await?;
+    let known = KnownAccounts::of(app, request);
+    let known_here = account.as_ref().and_then(|account| known.knows(app, &account.subject, now));
+    let buckets = throttle::sign_in(username, known_here, client_address(request));
+    if let Admission::Wait(seconds) = admit(app, &buckets, now).await? {
+        record(app, "throttled", request, account.as_ref());
+        return Ok(Attempt::Refused(SignInRefusal::Throttled(seconds)));
+    }
+    let Some(account) = verify(app, account, PlainSecret::new(password), request).await? else {
+        return Ok(Attempt::Refused(SignInRefusal::Mismatch));
+    };
+    let Some(visitor) = enter(visit, account, buckets).await? else {
+        return Ok(Attempt::Refused(SignInRefusal::Mismatch));
+    };
+    record(app, "success", request, Some(&visitor.account));
+    let token = Opaque { id: visitor.session.id, generation: 0, secret: visitor.secret };
+    let token = opaque::encode(&app.vault, OpaqueKind::Session, &token);
+    let cookies = vec![
+        cookies::session(app, token.expose().to_owned()),
+        known.remembering(app, &visitor.account.subject, now),
+    ];
+    Ok(Attempt::SignedIn(Box::new(visitor), cookies))
+}
+
+/// Counted before any hash, so that a flood of guesses costs the guesser and not us.
+async fn admit(app: &App, buckets: &[Bucket], now: UnixSeconds) -> Result<Admission, StoreError> {
+    let buckets = buckets.to_vec();
+    app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await
+}
+
+/// The account, if the password is its own and it is enabled. An unknown name costs the same hash.
+async fn verify(
+    app: &App,
+    account: Option<Account>,
+    password: PlainSecret,
+    request: &HttpRequest,
+) -> Result<Option<Account>, PageFault> {
+    let stored = account.as_ref().and_then(|account| account.password_hash.clone());
+    let matches = app.passwords.verify(stored.clone(), password.clone()).await?;
+    let Some(account) = account.filter(|account| matches && account.enabled) else {
+        record(app, "failed", request, None);
+        return Ok(None);
+    };
+    if let Some(old) = stored.filter(|stored| app.passwords.needs_rehash(stored)) {
+        let (id, new) = (account.id, app.passwords.hash(password, app.random_bytes()).await?);
+        app.database.write(move |sql| accounts::rehash(sql, id, &old, &new)).await?;
+    }
+    Ok(Some(account))
+}
+
+/// Begins the session: the same person's goes on under a new cookie, another person's ends. `None`: the account changed meanwhile.
+async fn enter(
+    visit: &Visit<'_>,
+    account: Account,
+    buckets: Vec<Bucket>,
+) -> Result<Option<Visitor>, PageFault> {
+    let (app, now) = (visit.app, visit.now);
+    let secret = app.random_bytes::<32>();
+    let new = NewSession {
+        secret_hash: SecretHash::of(&secret),
+        sid: generate_sid(&*app.random),
+        account_id: account.id,
+        account_epoch: account.epoch,
+        auth_time: now,
+        acr: ACR.into(),
+        amr: vec![AMR.into()],
+        expires_at: now.plus(app.settings.lifetimes.session_absolute),
+    };
+    let (ids, idle) = (app.fresh_ids(), app.settings.lifetimes.session_idle);
+    let old = visit.visitor.as_ref().map(|visitor| visitor.session.id);
+    let found = app
+        .database
+        .write(move |sql| {
+            store::throttle::forgive(sql, &buckets, now)?;
+            let Some(id) = begin_session(sql, &ids, old, &new, now)? else {
+                return Ok(None);
+            };
+            sessions::find_live(sql, id, &secret, now, idle)
+        })
+        .await?;
+    Ok(found.map(|(session, account)| Visitor { session, account, secret }))
+}
+
+fn begin_session(
+    sql: &mut dyn database::Sql,
+    ids: &[RowId; CANDIDATES],
+    old: Option<RowId>,
+    new: &NewSession,
+    now: UnixSeconds,
+) -> Result<Option<RowId>, StoreError> {
+    if let Some(old) = old {
+        if sessions::renew(sql, old, new)? {
+            return Ok(Some(old));
+        }
+        sessions::end(sql, old, now)?;
+    }
+    sessions::insert(sql, ids, new)
+}
+
+/// The security log and the counters. A name that was typed is not written down: it may be a password in the wrong field.
+fn record(app: &App, outcome: &'static str, request: &HttpRequest, account: Option<&Account>) {
+    app.metrics.count_sign_in(outcome);
+    let address = client_address(request);
+    let event = if outcome == "success" { "sign_in" } else { "sign_in_failed" };
+    app.metrics.count_event(event);
+    match account {
+        Some(account) => security_event(
+            event,
+            &[("outcome", &outcome), ("sub", &account.subject), ("client", &address)],
+        ),
+        None => security_event(event, &[("outcome", &outcome), ("client", &address)]),
+    }
+}
