@@ -23,7 +23,7 @@ impl fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    /// Reads the file: one line of base64url.
+    /// Reads the file: one line of base64.
     pub fn read(path: &Path) -> Result<Self, VaultFault> {
         let text = fs::read_to_string(path).map_err(|error| VaultFault::File(name(path), error))?;
         warn_if_others_may_read(path);
@@ -69,8 +69,10 @@ impl MasterKey {
         &self.0
     }
 
+    /// Both alphabets, padded or not: people make such a file with the tool that is at hand.
     fn from_text(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok()?;
+        let text = text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         Some(Self(SealingKey::new(&bytes.try_into().ok()?)))
     }
 }
@@ -142,5 +144,20 @@ mod tests {
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         assert!(matches!(MasterKey::read(&path), Err(VaultFault::Malformed(_))));
+    }
+
+    #[test]
+    fn a_key_that_another_tool_wrote_is_read() {
+        let sealed = MasterKey::of_bytes(&[0xfb; 32]).sealing_key().seal("p", b"", b"x", [1; 24]);
+        let url_safe = URL_SAFE_NO_PAD.encode([0xfb; 32]);
+        let standard = format!("{}=\n", url_safe.replace('-', "+").replace('_', "/"));
+        assert_ne!(url_safe, standard.trim().trim_end_matches('='));
+        for text in [url_safe, standard] {
+            let key = MasterKey::from_text(&text).unwrap();
+            assert!(key.sealing_key().unseal("p", b"", &sealed).is_some());
+        }
+        for bad in ["", "short", "\u{e4}"] {
+            assert!(MasterKey::from_text(bad).is_none(), "{bad}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub enum VaultFault {
     #[error("the master key file {0}: {1}")]
     File(String, std::io::Error),
     /// The file does not hold a master key.
-    #[error("the master key file {0} does not hold 32 bytes in base64url")]
+    #[error("the master key file {0} does not hold 32 bytes in base64")]
     Malformed(String),
     /// The database holds sealed secrets, and the file to unseal them is not there.
     #[error(
