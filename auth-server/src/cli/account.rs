@@ -1,0 +1,296 @@
+//! `auth-server account …`: people who sign in. Works beside a running server, which sees the effect at once.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use clap::Subcommand;
+use database::Sql;
+use serde_json::{Map, Value, json};
+use shared_types::Subject;
+
+use super::output::{self, Shown};
+use super::{CliError, Workbench};
+use crate::domain::account::{Account, NewAccount, check_claims, check_username};
+use crate::domain::password::{self, MAX_PASSWORD_BYTES, PasswordHasher};
+use crate::domain::row_id::{RowId, RowIds};
+use crate::domain::secret::PlainSecret;
+use crate::store::{StoreError, accounts};
+
+/// How many rows one read of `list` fetches.
+const PAGE: i64 = 500;
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What to do with accounts.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add a person; the password is one line on standard input, or generated and shown once when there is none
+    Add(Add),
+    /// List all people
+    List,
+    /// Let a disabled person sign in again (old sessions and grants stay ended)
+    Enable(Which),
+    /// Refuse sign-in and end all sessions and grants
+    Disable(Which),
+    /// Set a password (as in add) and end all sessions and grants
+    SetPassword(SetPassword),
+    /// End all sessions, and with them the grants without `offline_access`
+    SignOut(Which),
+    /// Delete the person's name, password, claims and consents; the subject is never used again
+    Delete(Which),
+}
+
+/// Names a person.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The user name (in any case of letters) or the subject, `acct_…`
+    account: String,
+}
+
+/// A new person.
+#[derive(Debug, clap::Args)]
+pub struct Add {
+    /// The user name
+    username: String,
+    /// Standard claims of OpenID Connect as a JSON object, as in '{"name":"Alice","email":"alice@example.com"}'
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = claims)]
+    claims: Claims,
+    /// Generate the password without looking at standard input
+    #[arg(long)]
+    generate: bool,
+}
+
+/// A new password.
+#[derive(Debug, clap::Args)]
+pub struct SetPassword {
+    /// The user name (in any case of letters) or the subject, `acct_…`
+    account: String,
+    /// Generate the password without looking at standard input
+    #[arg(long)]
+    generate: bool,
+}
+
+/// Checked claims; a type of their own, so that clap does not take a map for a list of values.
+#[derive(Clone, Debug)]
+struct Claims(Map<String, Value>);
+
+fn claims(text: &str) -> Result<Claims, String> {
+    let claims =
+        shared_types::json::parse_object(text.as_bytes()).map_err(|fault| fault.to_string())?;
+    check_claims(&claims).map_err(|fault| fault.to_string())?;
+    Ok(Claims(claims))
+}
+
+/// Runs the command.
+pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
+    let as_json = args.json;
+    match args.command {
+        Command::Add(add) => register(bench, add, as_json).await,
+        Command::List => list(bench, as_json).await,
+        Command::SetPassword(set) => set_password(bench, set, as_json).await,
+        Command::Enable(which) => {
+            act(bench, which.account, "enabled", as_json, |sql, id| {
+                accounts::set_enabled(sql, id, true).map(drop)
+            })
+            .await
+        }
+        Command::Disable(which) => {
+            act(bench, which.account, "disabled", as_json, |sql, id| {
+                accounts::set_enabled(sql, id, false).map(drop)
+            })
+            .await
+        }
+        Command::SignOut(which) => {
+            let now = bench.clock.now();
+            let sign_out =
+                move |sql: &mut dyn Sql, id| accounts::sign_out_everywhere(sql, id, now).map(drop);
+            act(bench, which.account, "signed out", as_json, sign_out).await
+        }
+        Command::Delete(which) => {
+            act(bench, which.account, "deleted", as_json, |sql, id| {
+                accounts::delete(sql, id).map(drop)
+            })
+            .await
+        }
+    }
+}
+
+async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliError> {
+    check_username(&add.username).map_err(fault)?;
+    let taken = || CliError::Failed(format!("there is an account {} already", add.username));
+    // Before a password is generated: a file with the password of a person that exists would be overwritten otherwise.
+    if find(bench, add.username.clone()).await?.is_some() {
+        return Err(taken());
+    }
+    let (password, generated) = new_password(bench, add.generate)?;
+    let hash = hash(bench, password.clone()).await?;
+    let new = NewAccount::new(
+        add.username.clone(),
+        add.claims.0,
+        hash,
+        bench.clock.now(),
+        &*bench.random,
+    );
+    let subject = new.subject.clone();
+    let ids = RowIds::default().fresh(bench.clock.now_millis(), &*bench.random);
+    let inserted: Option<RowId> =
+        bench.database.write(move |sql| accounts::insert(sql, &ids, &new)).await?;
+    if inserted.is_none() {
+        return Err(taken());
+    }
+    let shown = show(bench, &add.username, &password, generated)?;
+    report(&add.username, &subject, "added", shown.as_ref(), as_json);
+    Ok(())
+}
+
+async fn set_password(bench: &Workbench, set: SetPassword, as_json: bool) -> Result<(), CliError> {
+    let account = find(bench, set.account.clone()).await?.ok_or_else(|| unknown(&set.account))?;
+    let (password, generated) = new_password(bench, set.generate)?;
+    let hash = hash(bench, password.clone()).await?;
+    let id = account.id;
+    if !bench.database.write(move |sql| accounts::set_password(sql, id, &hash)).await? {
+        return Err(unknown(&set.account));
+    }
+    let shown = show(bench, &account.username, &password, generated)?;
+    report(&account.username, &account.subject, "password set", shown.as_ref(), as_json);
+    Ok(())
+}
+
+async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
+    let (mut documents, mut after) = (Vec::new(), None);
+    loop {
+        let page: Vec<Account> =
+            bench.database.read(move |sql| accounts::list(sql, after, PAGE)).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        for account in &page {
+            if as_json {
+                documents.push(document(account));
+            } else {
+                let state = if account.enabled { "enabled" } else { "disabled" };
+                output::line(format_args!("{}\t{state}\t{}", account.subject, account.username));
+            }
+        }
+    }
+    if as_json {
+        output::json(&Value::Array(documents));
+    }
+    Ok(())
+}
+
+async fn act(
+    bench: &Workbench,
+    named: String,
+    done: &str,
+    as_json: bool,
+    change: impl Fn(&mut dyn Sql, RowId) -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), CliError> {
+    let name = named.clone();
+    let found: Option<Account> = bench
+        .database
+        .write(move |sql| {
+            let account = find_in(sql, &name)?;
+            account.iter().try_for_each(|account| change(sql, account.id))?;
+            Ok::<_, StoreError>(account)
+        })
+        .await?;
+    let account = found.ok_or_else(|| unknown(&named))?;
+    report(&account.username, &account.subject, done, None, as_json);
+    Ok(())
+}
+
+async fn find(bench: &Workbench, named: String) -> Result<Option<Account>, CliError> {
+    Ok(bench.database.read(move |sql| find_in(sql, &named)).await?)
+}
+
+fn find_in(sql: &mut dyn Sql, named: &str) -> Result<Option<Account>, StoreError> {
+    if let Some(account) = accounts::find_by_username(sql, named)? {
+        return Ok(Some(account));
+    }
+    Subject::parse(named).map_or(Ok(None), |subject| accounts::find_by_subject(sql, &subject))
+}
+
+/// The password, and whether it was generated: one line on standard input, unless that is a terminal (which would show it) or empty.
+fn new_password(bench: &Workbench, generate: bool) -> Result<(PlainSecret, bool), CliError> {
+    let given = if generate || std::io::stdin().is_terminal() { None } else { read_password()? };
+    let Some(password) = given else {
+        return Ok((password::generate(&*bench.random), true));
+    };
+    password::check_password(&password).map_err(fault)?;
+    Ok((password, false))
+}
+
+fn read_password() -> Result<Option<PlainSecret>, CliError> {
+    let mut text = String::new();
+    // Two bytes for the end of the line, one to notice that there is too much.
+    let limit = u64::try_from(MAX_PASSWORD_BYTES + 3).unwrap_or(u64::MAX);
+    std::io::stdin()
+        .take(limit)
+        .read_to_string(&mut text)
+        .map_err(|error| CliError::Failed(format!("standard input cannot be read: {error}")))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.contains(['\n', '\r']) {
+        return Err(fault("standard input has more than one line"));
+    }
+    Ok((!line.is_empty()).then(|| PlainSecret::new(line)))
+}
+
+async fn hash(bench: &Workbench, password: PlainSecret) -> Result<String, CliError> {
+    let hasher = PasswordHasher::new(&bench.settings.argon2);
+    let salt = crate::random::bytes(&*bench.random);
+    Ok(hasher.hash(password, salt).await.map_err(StoreError::from)?)
+}
+
+fn show(
+    bench: &Workbench,
+    username: &str,
+    password: &PlainSecret,
+    generated: bool,
+) -> Result<Option<Shown>, CliError> {
+    if !generated {
+        return Ok(None);
+    }
+    output::show_once(&bench.settings, &format!("password-{username}"), password).map(Some)
+}
+
+fn unknown(named: &str) -> CliError {
+    CliError::Failed(format!("there is no account {named}"))
+}
+
+fn fault(fault: impl std::fmt::Display) -> CliError {
+    CliError::Faults(vec![fault.to_string()])
+}
+
+fn document(account: &Account) -> Value {
+    json!({
+        "sub": account.subject,
+        "username": account.username,
+        "enabled": account.enabled,
+        "created_at": account.created_at,
+        "claims": account.claims,
+    })
+}
+
+fn report(username: &str, subject: &Subject, done: &str, password: Option<&Shown>, as_json: bool) {
+    if as_json {
+        let mut value = json!({ "username": username, "sub": subject, "done": done });
+        if let (Some(members), Some(shown)) = (value.as_object_mut(), password) {
+            members.extend([shown.members("password")]);
+        }
+        output::json(&value);
+        return;
+    }
+    output::line(format_args!("account {username} ({subject}): {done}"));
+    if let Some(shown) = password {
+        output::line(shown.sentence("password"));
+    }
+}

@@ -1,0 +1,278 @@
+//! `GET` and `POST /userinfo`: what a person's granted scopes let out of their claims
+//! ([OpenID Connect Core 5.3](https://openid.net/specs/openid-connect-core-1_0.html#UserInfo), errors by
+//! [RFC 6750 section 3](https://www.rfc-editor.org/rfc/rfc6750#section-3)). It answers in plain JSON only, never signed or encrypted.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER as RETRY_AFTER_HEADER, WWW_AUTHENTICATE,
+};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use serde_json::{Map, Value};
+use shared_types::{AccessTokenClaims, ErrorBody, ErrorCode, UnixSeconds};
+
+use crate::app::App;
+use crate::domain::account::{Account, released_claims};
+use crate::domain::secret::PlainSecret;
+use crate::error::{RETRY_AFTER, description, no_store, status};
+use crate::params::{self, ParamsFault};
+use crate::store::{StoreError, accounts, denied_tokens, grants};
+use crate::tokens::access_token::{self, AccessTokenFault};
+use crate::tokens::opaque;
+
+/// Where it is.
+pub const PATH: &str = "/userinfo";
+
+/// The scope token that makes an access token good here.
+const OPENID: &str = "openid";
+
+/// The token stands in the header.
+pub async fn get(app: web::Data<App>, request: HttpRequest) -> Result<HttpResponse, UserinfoError> {
+    answer(&app, &bearer(&request, None)?).await
+}
+
+/// The token stands in the header or in the form.
+pub async fn post(
+    app: web::Data<App>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, UserinfoError> {
+    let form = if request.headers().contains_key(CONTENT_TYPE) {
+        Some(params::read_form(&request, payload.into_inner()).await?)
+    } else {
+        None
+    };
+    let in_form = form.as_ref().and_then(|form| form.get("access_token"));
+    answer(&app, &bearer(&request, in_form)?).await
+}
+
+/// Why nothing is told: the cause, for the log. The client learns its [`code`](Self::code).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserinfoError {
+    /// There is no token at all.
+    #[error("there is no access token")]
+    NoToken,
+    /// There is more than one token, or one in a wrong place.
+    #[error("there are several access tokens, or one in the query")]
+    Placement,
+    /// The form cannot be read.
+    #[error("{0}")]
+    Form(#[from] ParamsFault),
+    /// It is not a live token of ours.
+    #[error("{0}")]
+    Token(#[from] AccessTokenFault),
+    /// It is for APIs only.
+    #[error("the token is not for userinfo")]
+    Audience,
+    /// It is bound to a key, which a bearer does not prove.
+    #[error("the token is bound to a key")]
+    Bound,
+    /// It was revoked, or its grant, client, account, consent or session has ended.
+    #[error("the token was revoked or its grant has ended")]
+    Revoked,
+    /// It lacks the scope `openid`.
+    #[error("the token lacks the scope openid")]
+    Scope,
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// The one token of the request. A scheme other than Bearer is no token of ours.
+fn bearer(request: &HttpRequest, in_form: Option<&str>) -> Result<PlainSecret, UserinfoError> {
+    // "Because of the security weaknesses associated with the URI method [..] it SHOULD NOT be used" (RFC 6750 section 2.3); OAuth 2.1
+    // dropped it. A client that uses it should learn so at once, since the token is already in somebody's log.
+    if request.query_string().split('&').any(|pair| pair.starts_with("access_token=")) {
+        return Err(UserinfoError::Placement);
+    }
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let in_header = match (headers.next(), headers.next()) {
+        (None, _) => None,
+        (Some(one), None) => one.to_str().ok().and_then(bearer_token),
+        (Some(_), Some(_)) => return Err(UserinfoError::Placement),
+    };
+    // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 section 2)
+    match (in_header, in_form) {
+        (None, None) => Err(UserinfoError::NoToken),
+        (Some(token), None) | (None, Some(token)) => Ok(PlainSecret::new(token)),
+        (Some(_), Some(_)) => Err(UserinfoError::Placement),
+    }
+}
+
+fn bearer_token(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+async fn answer(app: &App, token: &PlainSecret) -> Result<HttpResponse, UserinfoError> {
+    let now = app.clock.now();
+    // The picture is asked for first: with stale keys a revoked one could still prove a signature.
+    let registry = app.registry().await?;
+    let claims = access_token::verify_own(&app.keys, &app.settings.issuer, token.expose(), now)?;
+    if !claims.aud.contains(app.settings.issuer.as_str()) {
+        return Err(UserinfoError::Audience);
+    }
+    if claims.cnf.is_some() {
+        return Err(UserinfoError::Bound);
+    }
+    if registry.client(&claims.client_id).is_none() {
+        return Err(UserinfoError::Revoked);
+    }
+    let scope = claims.scope.clone();
+    let account = person_of(app, claims, now).await?;
+    if !scope.contains(OPENID) {
+        return Err(UserinfoError::Scope);
+    }
+    let mut body = Map::new();
+    // "The sub (subject) Claim MUST always be returned in the UserInfo Response." (OpenID Connect Core 5.3.2)
+    body.insert("sub".to_owned(), Value::from(account.subject.as_str()));
+    body.extend(released_claims(&account.claims, &scope));
+    Ok(no_store(StatusCode::OK).json(body))
+}
+
+/// The person whom the token is about, if it was not revoked and its grant lives. One read, so all of it was true at one moment.
+async fn person_of(
+    app: &App,
+    claims: AccessTokenClaims,
+    now: UnixSeconds,
+) -> Result<Account, UserinfoError> {
+    // A token of no grant is a client's own: it is about nobody.
+    let grant = opaque::grant_of_jti(&app.vault, &claims.jti).ok_or(UserinfoError::Revoked)?;
+    let found: Option<Account> = app
+        .database
+        .read(move |sql| {
+            if denied_tokens::is_denied(sql, &claims.jti)? {
+                return Ok(None);
+            }
+            let Some(grant) = grants::find(sql, grant, now)?.filter(|grant| grant.is_live(now))
+            else {
+                return Ok(None);
+            };
+            let parties = &grant.new.parties;
+            if parties.client_id != claims.client_id || parties.subject != claims.sub {
+                return Ok(None);
+            }
+            accounts::find(sql, parties.account_id)
+        })
+        .await
+        .map_err(|error: StoreError| error)?;
+    found.filter(|account| account.enabled).ok_or(UserinfoError::Revoked)
+}
+
+impl UserinfoError {
+    /// What the client learns; nothing when there was no token.
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            // "If the request lacks any authentication information [..], the resource server SHOULD NOT include an error code"
+            // (RFC 6750 section 3.1)
+            Self::NoToken => None,
+            Self::Placement | Self::Form(_) => Some(ErrorCode::InvalidRequest),
+            Self::Token(_) | Self::Audience | Self::Bound | Self::Revoked => {
+                Some(ErrorCode::InvalidToken)
+            }
+            Self::Scope => Some(ErrorCode::InsufficientScope),
+            Self::Store(StoreError::Unavailable(_)) => Some(ErrorCode::TemporarilyUnavailable),
+            Self::Store(StoreError::Conflict(_) | StoreError::Corrupt(_)) => {
+                Some(ErrorCode::ServerError)
+            }
+        }
+    }
+
+    /// The challenge: "The resource server MUST include the HTTP "WWW-Authenticate" response header field" (RFC 6750 section 3).
+    fn challenge(&self) -> Option<String> {
+        let Some(code) = self.code() else {
+            return Some("Bearer".to_owned());
+        };
+        let scope = match code {
+            ErrorCode::InsufficientScope => format!(", scope=\"{OPENID}\""),
+            ErrorCode::InvalidRequest | ErrorCode::InvalidToken => String::new(),
+            _ => return None,
+        };
+        Some(format!("Bearer error=\"{code}\", error_description=\"{}\"{scope}", description(code)))
+    }
+}
+
+impl ResponseError for UserinfoError {
+    fn status_code(&self) -> StatusCode {
+        status(self.code().unwrap_or(ErrorCode::InvalidToken))
+    }
+
+    /// The answer, and the one log line of its cause.
+    fn error_response(&self) -> HttpResponse {
+        let level =
+            if matches!(self, Self::Store(_)) { log::Level::Error } else { log::Level::Info };
+        log::log!(level, cause:% = self; "userinfo refused");
+        let mut response = no_store(self.status_code());
+        if let Some(challenge) = self.challenge() {
+            response.insert_header((WWW_AUTHENTICATE, challenge));
+        }
+        if self.code() == Some(ErrorCode::TemporarilyUnavailable) {
+            response.insert_header((RETRY_AFTER_HEADER, RETRY_AFTER.to_string()));
+        }
+        match self.code() {
+            Some(code) => response.json(ErrorBody {
+                error: code,
+                error_description: Some(description(code).to_owned()),
+            }),
+            None => response.finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn token_of(request: TestRequest, in_form: Option<&str>) -> Result<String, UserinfoError> {
+        bearer(&request.to_http_request(), in_form).map(|token| token.expose().to_owned())
+    }
+
+    fn with_header(value: &str) -> TestRequest {
+        TestRequest::get().insert_header((AUTHORIZATION, value))
+    }
+
+    #[test]
+    fn the_token_stands_in_the_header_or_in_the_form() {
+        assert_eq!(token_of(with_header("Bearer abc"), None), Ok("abc".into()));
+        assert_eq!(token_of(with_header("bEARER abc"), None), Ok("abc".into()));
+        assert_eq!(token_of(TestRequest::get(), Some("abc")), Ok("abc".into()));
+    }
+
+    #[test]
+    fn two_tokens_are_one_too_many() {
+        assert_eq!(token_of(with_header("Bearer abc"), Some("abc")), Err(UserinfoError::Placement));
+        let twice = with_header("Bearer abc").append_header((AUTHORIZATION, "Bearer abc"));
+        assert_eq!(token_of(twice, None), Err(UserinfoError::Placement));
+    }
+
+    #[test]
+    fn a_token_in_the_query_is_refused_aloud() {
+        let request = TestRequest::get().uri("/userinfo?x=1&access_token=abc");
+        assert_eq!(token_of(request, None), Err(UserinfoError::Placement));
+    }
+
+    #[test]
+    fn no_token_is_answered_by_a_bare_challenge() {
+        for request in [
+            TestRequest::get(),
+            with_header("Bearer"),
+            with_header("Bearer "),
+            with_header("Basic abc"),
+        ] {
+            assert_eq!(token_of(request, None), Err(UserinfoError::NoToken));
+        }
+        assert_eq!(UserinfoError::NoToken.challenge().unwrap(), "Bearer");
+        assert_eq!(UserinfoError::NoToken.status_code(), StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn a_missing_scope_is_named() {
+        let error = UserinfoError::Scope;
+        assert_eq!(error.status_code(), StatusCode::FORBIDDEN);
+        let challenge = error.challenge().unwrap();
+        assert!(challenge.starts_with("Bearer error=\"insufficient_scope\""), "{challenge}");
+        assert!(challenge.ends_with(", scope=\"openid\""), "{challenge}");
+    }
+}
