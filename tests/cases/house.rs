@@ -156,7 +156,7 @@ fn actix_stays_at_the_edge() {
         "auth-server/src/error",
         "auth-server/src/metrics.rs",
         "auth-server/src/middleware",
-        "auth-server/src/params.rs",
+        "auth-server/src/params",
         "auth-server/src/server",
         "auth-server/src/tls.rs",
         "auth-server/src/access_log.rs",

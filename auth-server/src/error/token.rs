@@ -134,10 +134,11 @@ impl TokenError {
                 | TargetFault::Several
                 | TargetFault::Unnamed,
             ) => ErrorCode::InvalidTarget,
-            Self::Throttled(_) | Self::Store(StoreError::Unavailable(_)) | Self::Sign(_) => {
-                ErrorCode::TemporarilyUnavailable
-            }
-            Self::Store(StoreError::Conflict(_) | StoreError::Corrupt(_)) => ErrorCode::ServerError,
+            Self::Throttled(_)
+            | Self::Store(StoreError::Unavailable(_))
+            | Self::Sign(SignFault::NoKey(_)) => ErrorCode::TemporarilyUnavailable,
+            Self::Store(StoreError::Conflict(_) | StoreError::Corrupt(_))
+            | Self::Sign(SignFault::Failed) => ErrorCode::ServerError,
         }
     }
 

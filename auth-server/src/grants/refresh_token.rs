@@ -70,6 +70,8 @@ pub async fn redeem(ctx: GrantContext<'_>, request: Request) -> Result<TokenResp
     if !grant.new.scope.covers(scope) {
         return Err(TokenError::ScopeRefused);
     }
+    // What the operator has taken from the client since then is gone, too.
+    let scope = &scope.intersection(&ctx.client.metadata.scope);
     let target = ctx.target(scope, &grant.new.resources, request.resource.as_deref())?;
     let successor = match use_up(ctx, &grant, generation, presented).await? {
         Outcome::Current(successor) => successor,

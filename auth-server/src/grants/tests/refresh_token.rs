@@ -95,6 +95,21 @@ async fn a_refresh_narrows_scope_and_never_widens_it() {
 }
 
 #[tokio::test]
+async fn a_refresh_gives_no_more_than_the_client_is_registered_for_by_then() {
+    let world = World::new().await;
+    let first = refresh_token(&world.redeem(&world.code(|_| {}).await).await.unwrap());
+    world
+        .write(|sql| {
+            let mut web = clients::find(sql, &client_id("web"))?.unwrap().metadata;
+            web.scope = scope("openid read");
+            clients::update(sql, &web).map(drop)
+        })
+        .await;
+    world.app.poll().await.unwrap();
+    assert_eq!(world.refresh(&first).await.unwrap().scope, scope("openid read"));
+}
+
+#[tokio::test]
 async fn a_refresh_for_a_resource_is_for_that_api_alone() {
     let world = World::new().await;
     let first = refresh_token(&world.redeem(&world.code(|_| {}).await).await.unwrap());

@@ -1,0 +1,58 @@
+//! Where a request comes from, when proxies stand before the server.
+
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, web};
+
+use crate::app::App;
+
+/// Where a request comes from: the peer, or what a trusted proxy says before it in `X-Forwarded-For`.
+///
+/// The list is read from its end: each entry was written by the hop behind it, so the first one that is not itself a trusted
+/// proxy is the last that can be believed. What stands before it is the caller's own invention.
+pub fn client_address(request: &HttpRequest) -> IpAddr {
+    let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    let Some(app) = request.app_data::<web::Data<App>>() else {
+        return peer;
+    };
+    let headers = request.headers().get_all("x-forwarded-for");
+    let entries: Vec<&str> = headers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    behind_proxies(peer, &entries, |ip| {
+        app.settings.trusted_proxies.iter().any(|net| net.contains(&ip))
+    })
+}
+
+fn behind_proxies(peer: IpAddr, entries: &[&str], is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
+    let mut address = peer.to_canonical();
+    for entry in entries.iter().rev() {
+        if !is_trusted(address) {
+            break;
+        }
+        let Ok(before) = entry.trim().parse::<IpAddr>() else {
+            break;
+        };
+        address = before.to_canonical();
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed_about_the_address() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let proxies = |address: IpAddr| address == ip("10.0.0.1") || address == ip("10.0.0.2");
+        let from = |peer: &str, entries: &[&str]| behind_proxies(ip(peer), entries, proxies);
+        assert_eq!(from("198.51.100.7", &["203.0.113.9"]), ip("198.51.100.7"));
+        assert_eq!(from("10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
+        assert_eq!(from("10.0.0.1", &["6.6.6.6", "203.0.113.9", " 10.0.0.2"]), ip("203.0.113.9"));
+        assert_eq!(from("::ffff:10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
+        assert_eq!(from("10.0.0.1", &["unknown"]), ip("10.0.0.1"));
+        assert_eq!(from("10.0.0.1", &[]), ip("10.0.0.1"));
+    }
+}
