@@ -64,7 +64,7 @@ fn apply(
     if let Err(why) = (key.set)(draft, value) {
         let place = match source {
             Source::Flag => format!("--{}", key.flag()),
-            Source::Environment => format!("the environment's value of --{}", key.flag()),
+            Source::Environment => key.variable(),
             Source::File => format!("`{}` in the settings file", key.name),
         };
         faults.push(fault(place, why));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _};
 
 use super::check::{self, ConfigFault};
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, PREFIX};
 use super::{Settings, sources};
 use crate::cli::{account, apply, client, config, healthcheck, key, serve};
 
@@ -43,10 +43,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-const AFTER_HELP: &str = "\
-Every setting is a flag, an environment variable and a key of the TOML file that --config names; a flag beats the
-environment, the environment beats the file. `auth-server serve --help` lists them all, `auth-server config` prints what
-is in force. Secrets are given as paths of files, never as values.";
+const AFTER_HELP: &str = "Every setting is a flag, an environment variable and a key of the TOML file that --config \
+names; a flag beats the environment, the environment beats the file. `auth-server serve --help` lists them all, \
+`auth-server config` prints what is in force. Secrets are given as paths of files, never as values.";
 
 /// Why nothing was started.
 #[derive(Debug)]
@@ -107,15 +106,12 @@ fn command() -> clap::Command {
     })
 }
 
-/// What every variable begins with. None is called `PORT` or `SERVICE_…`: orchestrators set those for a service of our name.
-const PREFIX: &str = "AUTH_SERVER_";
-
 fn flag(key: &'static Key) -> clap::Arg {
     let default =
         (key.get)(&Settings::default()).map(|value| format!(" [default: {}]", plain(&value)));
     let arg = clap::Arg::new(key.id())
         .long(key.flag())
-        .env(key.variable(PREFIX))
+        .env(key.variable())
         .hide_env_values(true)
         .value_name(key.value)
         .help(format!("{}{}", key.help, default.unwrap_or_default()))
@@ -150,7 +146,7 @@ mod tests {
         let help = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
         for key in KEYS {
             assert!(help.contains(&format!("--{}", key.flag())), "{}", key.name);
-            assert!(help.contains(&key.variable(PREFIX)), "{}", key.name);
+            assert!(help.contains(&key.variable()), "{}", key.name);
         }
         assert!(help.contains("[default: 1m]"));
     }

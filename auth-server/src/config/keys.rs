@@ -12,6 +12,10 @@ use super::values::{
 use super::{LogFormat, Settings};
 use crate::domain::duration::format_seconds;
 
+/// What every variable begins with. No setting is called `port` or `service_…`: orchestrators set such variables for a service
+/// of our name.
+pub(super) const PREFIX: &str = "AUTH_SERVER_";
+
 /// Settings that are being put together.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -49,8 +53,8 @@ impl Key {
     }
 
     /// `AUTH_SERVER_LIFETIMES_CODE`.
-    pub fn variable(&self, prefix: &str) -> String {
-        format!("{prefix}{}", self.name.replace('.', "_").to_uppercase())
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.replace('.', "_").to_uppercase())
     }
 
     /// The argument's id, which no argument of a command can have.

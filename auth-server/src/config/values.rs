@@ -55,7 +55,8 @@ pub(super) fn whole(value: &Value, bounds: RangeInclusive<i64>) -> Result<i64, S
 
 /// A duration within `bounds`, in seconds.
 pub(super) fn seconds(value: &Value, bounds: RangeInclusive<i64>) -> Result<i64, String> {
-    let seconds = parse_seconds(string(value)?).map_err(|fault| fault.to_string())?;
+    let seconds =
+        parse_seconds(value.as_str().unwrap_or_default()).map_err(|fault| fault.to_string())?;
     if bounds.contains(&seconds) {
         return Ok(seconds);
     }

@@ -1,5 +1,4 @@
-//! `/healthz`: the process is alive. `/readyz`: it can do its work now
-//! ([the response codes are those of RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4)). Neither says why in public: the log does.
+//! `/healthz`: the process is alive. `/readyz`: it can do its work now. Neither says in public what is wrong: the log does.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;

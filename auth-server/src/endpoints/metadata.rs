@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data};
 use shared_types::metadata::AuthorizationServerMetadata;
 use shared_types::{Issuer, Scope, SigningAlg};
@@ -49,6 +49,8 @@ pub async fn get(app: Data<App>, cache: Data<Cache>) -> Result<HttpResponse, Tok
         // "a JSON object [..] using the application/json content type" (RFC 8414 section 3.2)
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((CACHE_CONTROL, format!("public, max-age={MAX_AGE}")))
+        // Public, and the same for everybody: a client that runs in a browser may read it.
+        .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .body(document))
 }
 

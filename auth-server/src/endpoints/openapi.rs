@@ -52,7 +52,8 @@ struct Use {
 const JSON: &str = "application/json";
 const HTML: &str = "text/html";
 const NO_BODY: &str = "";
-const CLIENT: &[&str] = &["client_secret_basic", "client_secret_post"];
+/// Or the form's fields instead (RFC 6749 section 2.3.1), for which OpenAPI has no scheme: hence never the only way.
+const CLIENT: &[&str] = &["client_secret_basic"];
 const CLIENT_FIELDS: [Named; 2] = [
     ("client_id", false, "The client, unless it stands in the Authorization header"),
     ("client_secret", false, "Its secret, for client_secret_post"),
@@ -180,15 +181,8 @@ pub fn describe(issuer: &Issuer) -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("An authorization server: OAuth 2.1 and OpenID Connect"));
     let http = |scheme| SecurityScheme::Http(HttpBuilder::new().scheme(scheme).build());
-    let in_form = "client_id and client_secret stand in the form (RFC 6749 section 2.3.1)";
     let components = ComponentsBuilder::new()
         .security_scheme("client_secret_basic", http(HttpAuthScheme::Basic))
-        .security_scheme(
-            "client_secret_post",
-            SecurityScheme::Http(
-                HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(in_form)).build(),
-            ),
-        )
         .security_scheme("access_token", http(HttpAuthScheme::Bearer));
     OpenApiBuilder::new()
         .info(info.build())
@@ -222,6 +216,9 @@ impl Use {
         let scopes: [&str; 0] = [];
         for scheme in self.security {
             operation = operation.security(SecurityRequirement::new(*scheme, scopes));
+        }
+        if self.security == CLIENT {
+            operation = operation.security(SecurityRequirement::default());
         }
         operation.build()
     }

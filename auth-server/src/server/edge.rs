@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -45,12 +45,12 @@ pub(super) async fn edge(
     REQUEST_ID
         .scope(id.clone(), async {
             let mut response = next.call(request).await?;
-            let seconds = started.elapsed().as_secs_f64();
+            let took = started.elapsed();
             let route =
                 response.request().app_data::<Pattern>().map_or("none", |pattern| pattern.0);
             let status = response.status().as_u16();
-            app.metrics.observe_request(route, method, status, seconds);
-            log_access(&Answered { method, route, status, client, seconds });
+            app.metrics.observe_request(route, method, status, took.as_secs_f64());
+            log_access(&Answered { method, route, status, client, took });
             put_headers(response.headers_mut(), app.settings.issuer.is_https());
             if let Ok(id) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(X_REQUEST_ID, id);
@@ -69,11 +69,12 @@ struct Answered {
     route: &'static str,
     status: u16,
     client: IpAddr,
-    seconds: f64,
+    took: Duration,
 }
 
 fn log_access(line: &Answered) {
-    let Answered { method, route, status, client, seconds } = line;
+    let Answered { method, route, status, client, took } = line;
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     // Probes come every few seconds and say nothing.
     let level = if route.ends_with("healthz") || route.ends_with("readyz") {
         log::Level::Debug
@@ -82,7 +83,7 @@ fn log_access(line: &Answered) {
     };
     log::log!(
         target: ACCESS, level,
-        method = *method, route = *route, status = *status, client:% = client, seconds:% = format_args!("{seconds:.6}");
+        method = *method, route = *route, status = *status, client:% = client, micros;
         "{method} {route} {status}"
     );
 }
