@@ -1,4 +1,4 @@
-//! The server: it binds, answers what the table of [`routes`] lists, and stops without dropping a request.
+//! The server: it binds, answers what the table of [`ROUTES`] lists, and stops without dropping a request.
 
 mod connections;
 mod edge;
