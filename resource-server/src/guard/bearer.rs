@@ -117,18 +117,12 @@ pub struct RefusedBecause(pub &'static str);
 impl Refusal {
     /// A refusal of a mounted guard.
     pub fn new(error: BearerError, challenge: &Arc<Challenge>) -> Self {
-        Self {
-            error,
-            challenge: Some(Arc::clone(challenge)),
-        }
+        Self { error, challenge: Some(Arc::clone(challenge)) }
     }
 
     /// The refusal of an app in which no guard is mounted: nobody gets in.
     pub(super) fn not_mounted() -> Self {
-        Self {
-            error: BearerError::NotMounted,
-            challenge: None,
-        }
+        Self { error: BearerError::NotMounted, challenge: None }
     }
 
     /// The value of `WWW-Authenticate`; none where no token could help.
@@ -176,9 +170,8 @@ impl ResponseError for Refusal {
         };
         let mut response = problem.response();
         let headers = response.headers_mut();
-        if let Some(value) = self
-            .www_authenticate()
-            .and_then(|text| HeaderValue::try_from(text).ok())
+        if let Some(value) =
+            self.www_authenticate().and_then(|text| HeaderValue::try_from(text).ok())
         {
             headers.insert(WWW_AUTHENTICATE, value);
         }
@@ -220,9 +213,7 @@ pub fn read_token(request: &HttpRequest) -> Result<&str, BearerError> {
     };
     // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 section 2).
     if values.next().is_some() {
-        return Err(BearerError::InvalidRequest(
-            "More than one Authorization header was sent.",
-        ));
+        return Err(BearerError::InvalidRequest("More than one Authorization header was sent."));
     }
     parse_authorization(value.as_bytes())
 }
@@ -251,10 +242,7 @@ fn parse_authorization(value: &[u8]) -> Result<&str, BearerError> {
         Some(b' ') => rest.trim_ascii_start(),
         Some(_) => return Err(BearerError::Missing),
     };
-    let body = token
-        .iter()
-        .position(|byte| *byte == b'=')
-        .unwrap_or(token.len());
+    let body = token.iter().position(|byte| *byte == b'=').unwrap_or(token.len());
     let (body, padding) = token.split_at(body);
     let allowed = |byte: &u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
@@ -283,20 +271,13 @@ mod tests {
     #[test]
     fn one_token_in_the_header_is_read() {
         assert_eq!(parse_authorization(b"Bearer a.b.c"), Ok("a.b.c"));
-        assert_eq!(
-            parse_authorization(b"bEaReR   a-b_c~+/=="),
-            Ok("a-b_c~+/==")
-        );
+        assert_eq!(parse_authorization(b"bEaReR   a-b_c~+/=="), Ok("a-b_c~+/=="));
     }
 
     #[test]
     fn another_scheme_is_no_bearer_token() {
         for value in ["Basic YTpi", "DPoP a.b.c", "Bearertoken x", "", "Bear"] {
-            assert_eq!(
-                parse_authorization(value.as_bytes()),
-                Err(BearerError::Missing),
-                "{value}"
-            );
+            assert_eq!(parse_authorization(value.as_bytes()), Err(BearerError::Missing), "{value}");
         }
     }
 
@@ -324,22 +305,12 @@ mod tests {
             .append_header((AUTHORIZATION, "Bearer a"))
             .append_header((AUTHORIZATION, "Bearer b"))
             .to_http_request();
-        assert!(matches!(
-            read_token(&twice),
-            Err(BearerError::InvalidRequest(_))
-        ));
-        for query in [
-            "/?access_token=a",
-            "/?x=1&access%5Ftoken=a",
-            "/?access_token",
-        ] {
+        assert!(matches!(read_token(&twice), Err(BearerError::InvalidRequest(_))));
+        for query in ["/?access_token=a", "/?x=1&access%5Ftoken=a", "/?access_token"] {
             let request = TestRequest::with_uri(query)
                 .append_header((AUTHORIZATION, "Bearer a"))
                 .to_http_request();
-            assert!(
-                matches!(read_token(&request), Err(BearerError::InvalidRequest(_))),
-                "{query}"
-            );
+            assert!(matches!(read_token(&request), Err(BearerError::InvalidRequest(_))), "{query}");
         }
     }
 
@@ -353,13 +324,9 @@ mod tests {
 
     #[test]
     fn a_missing_scope_is_named() {
-        let value = refusal(BearerError::InsufficientScope("documents:read"))
-            .www_authenticate()
-            .unwrap();
-        assert!(
-            value.starts_with("Bearer error=\"insufficient_scope\", "),
-            "{value}"
-        );
+        let value =
+            refusal(BearerError::InsufficientScope("documents:read")).www_authenticate().unwrap();
+        assert!(value.starts_with("Bearer error=\"insufficient_scope\", "), "{value}");
         assert!(value.contains("scope=\"documents:read\""), "{value}");
     }
 

@@ -39,14 +39,8 @@ struct Entry {
 impl WorkerCache {
     /// A cache for at most `capacity` tokens; 0 remembers nothing.
     pub fn new(capacity: usize) -> Self {
-        let generations = Generations {
-            half: capacity / 2,
-            ..Generations::default()
-        };
-        Self {
-            hasher: RandomState::new(),
-            generations: RefCell::new(generations),
-        }
+        let generations = Generations { half: capacity / 2, ..Generations::default() };
+        Self { hasher: RandomState::new(), generations: RefCell::new(generations) }
     }
 
     /// The verified form of `token`, if it is known and still holds at `now`.
@@ -64,18 +58,13 @@ impl WorkerCache {
     /// Remembers a token that was just proven.
     pub fn put(&self, token: &str, verified: VerifiedToken) {
         let place = self.place(token);
-        let entry = Entry {
-            token: token.into(),
-            verified,
-        };
+        let entry = Entry { token: token.into(), verified };
         self.generations.borrow_mut().insert(place, entry);
     }
 
     fn place(&self, token: &str) -> u64 {
         let bytes = token.as_bytes();
-        let tail = bytes
-            .get(bytes.len().saturating_sub(HASHED_TAIL)..)
-            .unwrap_or(bytes);
+        let tail = bytes.get(bytes.len().saturating_sub(HASHED_TAIL)..).unwrap_or(bytes);
         self.hasher.hash_one(tail)
     }
 }
@@ -120,40 +109,20 @@ mod tests {
         let remember = || cache.put(&token, verifier.verify(&token, NOW).unwrap());
         remember();
         assert!(cache.get(&token, &verifier, NOW).is_some());
-        assert!(
-            cache
-                .get(&token, &verifier, UnixSeconds::new(1_299))
-                .is_some()
-        );
-        assert!(
-            cache
-                .get(&token, &verifier, UnixSeconds::new(1_300))
-                .is_none(),
-            "expired"
-        );
-        assert!(
-            cache.get(&token, &verifier, NOW).is_none(),
-            "what failed once is forgotten"
-        );
+        assert!(cache.get(&token, &verifier, UnixSeconds::new(1_299)).is_some());
+        assert!(cache.get(&token, &verifier, UnixSeconds::new(1_300)).is_none(), "expired");
+        assert!(cache.get(&token, &verifier, NOW).is_none(), "what failed once is forgotten");
         remember();
         assert!(
-            cache
-                .get(&token, &verifier, UnixSeconds::new(989))
-                .is_none(),
+            cache.get(&token, &verifier, UnixSeconds::new(989)).is_none(),
             "issued in the future"
         );
         remember();
         issuer.epoch.store(2, Ordering::SeqCst);
-        assert!(
-            cache.get(&token, &verifier, NOW).is_none(),
-            "the keys have changed"
-        );
+        assert!(cache.get(&token, &verifier, NOW).is_none(), "the keys have changed");
         remember();
         issuer.gone.store(true, Ordering::SeqCst);
-        assert!(
-            cache.get(&token, &verifier, NOW).is_none(),
-            "the keys are too old"
-        );
+        assert!(cache.get(&token, &verifier, NOW).is_none(), "the keys are too old");
     }
 
     #[test]
@@ -168,11 +137,7 @@ mod tests {
         let forged = issuer.sign(&TestIssuer::header(), &other);
         let (signed, _) = forged.rsplit_once('.').unwrap();
         let (_, signature) = token.rsplit_once('.').unwrap();
-        assert!(
-            cache
-                .get(&format!("{signed}.{signature}"), &verifier, NOW)
-                .is_none()
-        );
+        assert!(cache.get(&format!("{signed}.{signature}"), &verifier, NOW).is_none());
         assert!(cache.get(&token, &verifier, NOW).is_some());
     }
 

@@ -217,8 +217,7 @@ impl FetchKeys for HttpKeys {
 /// Host and, if it is not the scheme's own, port.
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Where metadata may stand: the well-known part goes between host and path (RFC 8414 section 3.1); OpenID Connect appends it.
@@ -254,10 +253,7 @@ mod tests {
                 "https://id.example/.well-known/openid-configuration/t1",
             ]
         );
-        assert_eq!(
-            well_known(&Issuer::parse("https://id.example").unwrap()).len(),
-            2
-        );
+        assert_eq!(well_known(&Issuer::parse("https://id.example").unwrap()).len(), 2);
     }
 
     #[test]
@@ -268,10 +264,7 @@ mod tests {
         let uri = |issuer: &str, uri: &str| keys.jwks_uri(document(issuer, uri).as_bytes());
         let own = "http://localhost:9000/jwks.json";
         assert!(uri("http://localhost:9000", own).is_ok());
-        assert_eq!(
-            uri("http://localhost:9000/", own),
-            Err(FetchFault::OtherIssuer)
-        );
+        assert_eq!(uri("http://localhost:9000/", own), Err(FetchFault::OtherIssuer));
         assert_eq!(uri("https://id.example", own), Err(FetchFault::OtherIssuer));
         assert_eq!(keys.jwks_uri(b"[]"), Err(FetchFault::Malformed));
         assert_eq!(
@@ -307,17 +300,11 @@ mod tests {
     fn another_address_changes_where_we_connect_and_nothing_else() {
         let url = Url::parse("http://localhost:9000/jwks.json").unwrap();
         let http = keys("http://localhost:9000", Some("auth:8080")).unwrap();
-        assert_eq!(
-            http.readdressed(&url).unwrap().as_str(),
-            "http://auth:8080/jwks.json"
-        );
+        assert_eq!(http.readdressed(&url).unwrap().as_str(), "http://auth:8080/jwks.json");
         assert_eq!(authority(&url), "localhost:9000");
         let url = Url::parse("https://id.example/jwks.json").unwrap();
         let https = keys("https://id.example", Some("auth:8443")).unwrap();
-        assert_eq!(
-            https.readdressed(&url).unwrap().as_str(),
-            "https://id.example:8443/jwks.json"
-        );
+        assert_eq!(https.readdressed(&url).unwrap().as_str(), "https://id.example:8443/jwks.json");
         assert_eq!(authority(&url), "id.example");
         assert!(keys("https://192.0.2.1", Some("auth:8443")).is_err());
     }

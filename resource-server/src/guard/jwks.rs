@@ -36,11 +36,7 @@ pub struct KeyLimits {
 
 impl Default for KeyLimits {
     fn default() -> Self {
-        Self {
-            refresh: 300,
-            cooldown: 30,
-            max_age: 86_400,
-        }
+        Self { refresh: 300, cooldown: 30, max_age: 86_400 }
     }
 }
 
@@ -120,9 +116,7 @@ impl KeySource for FixedKeys {
     }
 
     fn usable_epoch(&self, now: UnixSeconds) -> Option<u64> {
-        self.0
-            .is_usable(self.max_age(), now)
-            .then_some(self.0.epoch)
+        self.0.is_usable(self.max_age(), now).then_some(self.0.epoch)
     }
 
     fn ask<'a>(&'a self, _: Option<&'a KeyId>) -> BoxFuture<'a, ()> {
@@ -164,10 +158,7 @@ impl RemoteKeys {
         limits: KeyLimits,
     ) -> Self {
         let now = clock.now();
-        let stored = store
-            .load(&issuer)
-            .await
-            .and_then(|stored| revive(&stored, now));
+        let stored = store.load(&issuer).await.and_then(|stored| revive(&stored, now));
         let shared = Arc::new(Shared {
             issuer,
             fetcher,
@@ -196,14 +187,8 @@ impl KeySource for RemoteKeys {
     }
 
     fn usable_epoch(&self, now: UnixSeconds) -> Option<u64> {
-        let current = self
-            .shared
-            .current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        current
-            .is_usable(self.shared.limits.max_age, now)
-            .then_some(current.epoch)
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.is_usable(self.shared.limits.max_age, now).then_some(current.epoch)
     }
 
     fn ask<'a>(&'a self, kid: Option<&'a KeyId>) -> BoxFuture<'a, ()> {
@@ -261,10 +246,7 @@ impl Shared {
         if new.epoch != old.epoch {
             log::info!(issuer:% = self.issuer, keys = new.len(); "keys changed");
         }
-        let stored = StoredKeys {
-            jwks: new.to_json(),
-            fetched_at: now,
-        };
+        let stored = StoredKeys { jwks: new.to_json(), fetched_at: now };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Some(stored)
     }
@@ -302,12 +284,8 @@ pub struct MemoryKeyStore(Mutex<HashMap<String, StoredKeys>>);
 
 impl KeyStore for MemoryKeyStore {
     fn load<'a>(&'a self, issuer: &'a Issuer) -> BoxFuture<'a, Option<StoredKeys>> {
-        let stored = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(issuer.as_str())
-            .cloned();
+        let stored =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get(issuer.as_str()).cloned();
         Box::pin(std::future::ready(stored))
     }
 
@@ -355,11 +333,7 @@ mod tests {
     impl World {
         fn new() -> Self {
             let clock = Arc::new(ManualClock::new(UnixSeconds::new(10_000)));
-            Self {
-                issuer: Arc::default(),
-                clock,
-                store: Arc::default(),
-            }
+            Self { issuer: Arc::default(), clock, store: Arc::default() }
         }
 
         fn publish(&self, kids: &[&str]) {
@@ -367,16 +341,9 @@ mod tests {
                 let pair = Ed25519KeyPair::generate().unwrap();
                 let x = pair.public_key().as_ref().try_into().unwrap();
                 let kid = KeyId::parse(*kid).unwrap();
-                PublicJwk {
-                    kid,
-                    alg: SigningAlg::EdDsa,
-                    key: PublicKey::Ed25519 { x },
-                }
+                PublicJwk { kid, alg: SigningAlg::EdDsa, key: PublicKey::Ed25519 { x } }
             });
-            *self.issuer.answer.lock().unwrap() = Some(JwkSet {
-                keys: keys.collect(),
-                skipped: 0,
-            });
+            *self.issuer.answer.lock().unwrap() = Some(JwkSet { keys: keys.collect(), skipped: 0 });
         }
 
         fn fail(&self) {
@@ -411,11 +378,7 @@ mod tests {
         world.clock.advance(31);
         keys.ask(Some(&kid("b"))).await;
         assert!(keys.snapshot().get(&kid("b")).is_some());
-        assert_ne!(
-            keys.usable_epoch(world.clock.now()),
-            epoch,
-            "cached tokens are checked anew"
-        );
+        assert_ne!(keys.usable_epoch(world.clock.now()), epoch, "cached tokens are checked anew");
     }
 
     #[tokio::test]
@@ -442,10 +405,7 @@ mod tests {
         assert!(keys.usable_epoch(world.clock.now()).is_some());
         drop(keys);
         let keys = world.open().await;
-        assert!(
-            keys.usable_epoch(world.clock.now()).is_some(),
-            "loaded from the store"
-        );
+        assert!(keys.usable_epoch(world.clock.now()).is_some(), "loaded from the store");
         assert!(keys.snapshot().get(&kid("a")).is_some());
         world.clock.advance(HOUR);
         assert_eq!(keys.usable_epoch(world.clock.now()), None);
@@ -454,17 +414,12 @@ mod tests {
     #[tokio::test]
     async fn a_stored_set_is_checked_like_a_fetched_one() {
         let now = UnixSeconds::new(100);
-        let stored = |jwks: &str, at| StoredKeys {
-            jwks: jwks.into(),
-            fetched_at: UnixSeconds::new(at),
-        };
+        let stored =
+            |jwks: &str, at| StoredKeys { jwks: jwks.into(), fetched_at: UnixSeconds::new(at) };
         let off_curve = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"k","x":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc","y":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"}]}"#;
         assert!(revive(&stored(off_curve, 100), now).unwrap().is_empty());
         assert!(revive(&stored("{}", 100), now).is_none());
-        assert!(
-            revive(&stored(r#"{"keys":[]}"#, 101), now).is_none(),
-            "from the future"
-        );
+        assert!(revive(&stored(r#"{"keys":[]}"#, 101), now).is_none(), "from the future");
     }
 
     #[tokio::test]

@@ -115,11 +115,7 @@ pub struct KeySet {
 impl KeySet {
     /// Checks every key of `set`, and passes over those that are none: one bad entry must not take the good ones with it.
     pub fn load(set: JwkSet, epoch: u64, fetched_at: UnixSeconds) -> Self {
-        let mut loaded = Self {
-            epoch,
-            fetched_at: Some(fetched_at),
-            ..Self::default()
-        };
+        let mut loaded = Self { epoch, fetched_at: Some(fetched_at), ..Self::default() };
         let mut skipped = set.skipped;
         for jwk in set.keys {
             match VerifyingKey::load(&jwk) {
@@ -142,10 +138,7 @@ impl KeySet {
         if self.fetched_at.is_some() && next.jwks == self.jwks {
             return next;
         }
-        Self {
-            epoch: self.epoch + 1,
-            ..next
-        }
+        Self { epoch: self.epoch + 1, ..next }
     }
 
     /// The key of that name.
@@ -165,18 +158,12 @@ impl KeySet {
 
     /// The set as it is stored.
     pub(super) fn to_json(&self) -> String {
-        JwkSet {
-            keys: self.jwks.clone(),
-            skipped: 0,
-        }
-        .to_json()
-        .to_string()
+        JwkSet { keys: self.jwks.clone(), skipped: 0 }.to_json().to_string()
     }
 
     /// Whether the set was fetched, and less than `max_age` seconds ago.
     pub fn is_usable(&self, max_age: i64, now: UnixSeconds) -> bool {
-        self.fetched_at
-            .is_some_and(|at| !now.has_reached(at.plus(max_age)))
+        self.fetched_at.is_some_and(|at| !now.has_reached(at.plus(max_age)))
     }
 }
 
@@ -185,22 +172,12 @@ mod tests {
     use super::*;
 
     fn jwk(key: PublicKey, alg: SigningAlg) -> PublicJwk {
-        PublicJwk {
-            kid: KeyId::parse("k").unwrap(),
-            alg,
-            key,
-        }
+        PublicJwk { kid: KeyId::parse("k").unwrap(), alg, key }
     }
 
     #[test]
     fn a_point_off_the_curve_is_refused_at_load() {
-        let off = jwk(
-            PublicKey::P256 {
-                x: [7; 32],
-                y: [7; 32],
-            },
-            SigningAlg::Es256,
-        );
+        let off = jwk(PublicKey::P256 { x: [7; 32], y: [7; 32] }, SigningAlg::Es256);
         assert_eq!(VerifyingKey::load(&off).err(), Some(KeyFault));
     }
 
@@ -218,13 +195,7 @@ mod tests {
         use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
         let pair = Ed25519KeyPair::generate().unwrap();
         let x = pair.public_key().as_ref().try_into().unwrap();
-        let mut bad = jwk(
-            PublicKey::P256 {
-                x: [7; 32],
-                y: [7; 32],
-            },
-            SigningAlg::Es256,
-        );
+        let mut bad = jwk(PublicKey::P256 { x: [7; 32], y: [7; 32] }, SigningAlg::Es256);
         bad.kid = KeyId::parse("bad").unwrap();
         let keys = vec![bad, jwk(PublicKey::Ed25519 { x }, SigningAlg::EdDsa)];
         let set = KeySet::load(JwkSet { keys, skipped: 0 }, 1, UnixSeconds::new(0));

@@ -123,9 +123,7 @@ struct Inner {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard")
-            .field("verifier", &self.inner.verifier)
-            .finish_non_exhaustive()
+        f.debug_struct("Guard").field("verifier", &self.inner.verifier).finish_non_exhaustive()
     }
 }
 
@@ -171,9 +169,7 @@ impl Guard {
         sources: Vec<(Rules, Arc<dyn KeySource>)>,
     ) -> Self {
         let metadata = resource_metadata::Document::new(options);
-        let challenge = Challenge {
-            resource_metadata: metadata.url.clone(),
-        };
+        let challenge = Challenge { resource_metadata: metadata.url.clone() };
         Self {
             inner: Arc::new(Inner {
                 verifier: Verifier::new(sources),

@@ -62,17 +62,12 @@ impl std::str::FromStr for HostPort {
         let fault = "must be HOST:PORT";
         let (host, port) = text.rsplit_once(':').ok_or(fault)?;
         let port: u16 = port.parse().map_err(|_| fault)?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bare.unwrap_or(host);
         if host.is_empty() || port == 0 || (bare.is_none() && host.contains([':', '/', '@'])) {
             return Err(fault);
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -96,10 +91,7 @@ pub struct Outbound {
 impl Outbound {
     /// Nothing is opened yet.
     pub fn new(options: OutboundOptions) -> Self {
-        Self {
-            options,
-            tls: OnceLock::new(),
-        }
+        Self { options, tls: OnceLock::new() }
     }
 
     /// A client for addresses that the operator named. With `address`, every host name leads there; it is resolved anew for each
@@ -120,19 +112,14 @@ impl Outbound {
     /// A client for an address that a document named: https, and nothing private unless it is allowed by name.
     pub fn guarded_client(&self) -> Result<Client, OutboundFault> {
         let allowed: Arc<[String]> = self.options.allow_private_hosts.clone().into();
-        Ok(builder(self.tls()?)
-            .dns_resolver(PublicOnly { allowed })
-            .build()?)
+        Ok(builder(self.tls()?).dns_resolver(PublicOnly { allowed }).build()?)
     }
 
     /// Whether an address that stands in a URL itself may be used; names are checked when they are resolved.
     pub fn may_name(&self, url: &Url) -> bool {
-        let allowed = url.host_str().is_some_and(|host| {
-            self.options
-                .allow_private_hosts
-                .iter()
-                .any(|name| name == host)
-        });
+        let allowed = url
+            .host_str()
+            .is_some_and(|host| self.options.allow_private_hosts.iter().any(|name| name == host));
         allowed
             || match url.host() {
                 Some(Host::Ipv4(ip)) => is_public(IpAddr::V4(ip)),
@@ -168,11 +155,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Ou
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|_| fault())?;
-    if certificates.is_empty() {
-        Err(fault())
-    } else {
-        Ok(certificates)
-    }
+    if certificates.is_empty() { Err(fault()) } else { Ok(certificates) }
 }
 
 /// Without any authority: no https connection can be made with it.
@@ -226,9 +209,8 @@ impl Resolve for PublicOnly {
         let any = self.allowed.contains(&host);
         Box::pin(async move {
             let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
-            let addresses: Vec<SocketAddr> = found
-                .filter(|address| any || is_public(address.ip()))
-                .collect();
+            let addresses: Vec<SocketAddr> =
+                found.filter(|address| any || is_public(address.ip())).collect();
             if addresses.is_empty() {
                 return Err("the name has only private addresses".into());
             }
@@ -343,35 +325,17 @@ mod tests {
         ] {
             assert!(!may(&closed, url), "{url}");
         }
-        assert!(
-            may(&closed, "https://keys.example/"),
-            "names are judged by what they resolve to"
-        );
-        let open = OutboundOptions {
-            allow_private_hosts: vec!["127.0.0.1".into()],
-            ..closed
-        };
+        assert!(may(&closed, "https://keys.example/"), "names are judged by what they resolve to");
+        let open = OutboundOptions { allow_private_hosts: vec!["127.0.0.1".into()], ..closed };
         assert!(may(&open, "https://127.0.0.1/"));
     }
 
     #[tokio::test]
     async fn a_name_with_only_private_addresses_does_not_resolve() {
         let name = || "localhost".parse::<Name>().map_err(|_| ()).unwrap();
+        assert!(PublicOnly { allowed: Arc::new([]) }.resolve(name()).await.is_err());
         assert!(
-            PublicOnly {
-                allowed: Arc::new([])
-            }
-            .resolve(name())
-            .await
-            .is_err()
-        );
-        assert!(
-            PublicOnly {
-                allowed: Arc::new(["localhost".into()])
-            }
-            .resolve(name())
-            .await
-            .is_ok()
+            PublicOnly { allowed: Arc::new(["localhost".into()]) }.resolve(name()).await.is_ok()
         );
     }
 
@@ -380,15 +344,9 @@ mod tests {
         let parse = |text: &str| text.parse::<HostPort>().map(|address| address.to_string());
         assert_eq!(parse("auth:9000").unwrap(), "auth:9000");
         assert_eq!(parse("[::1]:9000").unwrap(), "[::1]:9000");
-        for bad in [
-            "auth",
-            "auth:",
-            ":9000",
-            "auth:0",
-            "http://auth:9000",
-            "::1:9000",
-            "auth:70000",
-        ] {
+        for bad in
+            ["auth", "auth:", ":9000", "auth:0", "http://auth:9000", "::1:9000", "auth:70000"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

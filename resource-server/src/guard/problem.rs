@@ -27,16 +27,9 @@ impl Problem {
     }
 
     fn build(status: StatusCode, title: &str, detail: &str) -> Self {
-        let problem = Self {
-            status,
-            members: Map::new(),
-        };
+        let problem = Self { status, members: Map::new() };
         let problem = problem.with("title", title).with("status", status.as_u16());
-        if detail.is_empty() {
-            problem
-        } else {
-            problem.with("detail", detail)
-        }
+        if detail.is_empty() { problem } else { problem.with("detail", detail) }
     }
 
     /// With an extension member (RFC 9457 section 3.2).

@@ -25,12 +25,7 @@ impl Document {
         let resource = options.resource.as_str();
         let (origin, path) = Url::parse(resource).map_or_else(
             |_| (resource.to_owned(), String::new()),
-            |url| {
-                (
-                    url.origin().ascii_serialization(),
-                    url.path().trim_end_matches('/').to_owned(),
-                )
-            },
+            |url| (url.origin().ascii_serialization(), url.path().trim_end_matches('/').to_owned()),
         );
         let document = ProtectedResourceMetadata {
             resource: options.resource.clone(),
@@ -76,11 +71,7 @@ mod tests {
     fn the_well_known_part_goes_between_host_and_path() {
         let url = |resource: &str| {
             let issuers = vec![Issuer::parse("https://id.example").unwrap()];
-            Document::new(&GuardOptions::new(
-                Audience::parse(resource).unwrap(),
-                issuers,
-            ))
-            .url
+            Document::new(&GuardOptions::new(Audience::parse(resource).unwrap(), issuers)).url
         };
         let base = "https://api.example/.well-known/oauth-protected-resource";
         assert_eq!(url("https://api.example"), base);

@@ -60,10 +60,7 @@ impl Schedule {
         if self.running || self.demanded {
             return Ask::WaitFor(self.ended + 1);
         }
-        if self
-            .last_demand
-            .is_some_and(|last| (0..self.cooldown).contains(&now.since(last)))
-        {
+        if self.last_demand.is_some_and(|last| (0..self.cooldown).contains(&now.since(last))) {
             return Ask::Refuse;
         }
         self.last_demand = Some(now);
@@ -169,10 +166,7 @@ mod tests {
         );
         assert_eq!(schedule.end(true, at(12)), 2);
         for second in 12..40 {
-            assert_eq!(
-                schedule.ask(Some(&kid(&format!("x{second}"))), at(second)),
-                Ask::Refuse
-            );
+            assert_eq!(schedule.ask(Some(&kid(&format!("x{second}"))), at(second)), Ask::Refuse);
             assert!(!schedule.begin(at(second)));
         }
         assert_eq!(schedule.ask(Some(&kid("d")), at(40)), Ask::WaitFor(3));

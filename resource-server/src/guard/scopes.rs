@@ -80,10 +80,7 @@ impl WorkerGuard {
     /// Has the missing key fetched, then decides again.
     async fn admit_after_fetch(&self, request: &HttpRequest) -> Result<VerifiedToken, BearerError> {
         let inner = &self.guard.inner;
-        inner
-            .verifier
-            .fetch_key_for(read_token(request)?, inner.clock.now())
-            .await;
+        inner.verifier.fetch_key_for(read_token(request)?, inner.clock.now()).await;
         self.admit(request)
     }
 
@@ -96,15 +93,10 @@ impl WorkerGuard {
             Some(scope) if !token.claims().scope.contains(scope) => {
                 Err(BearerError::InsufficientScope(scope))
             }
-            _ => Ok(Granted {
-                token,
-                scope: PhantomData,
-            }),
+            _ => Ok(Granted { token, scope: PhantomData }),
         });
         granted.map_err(|error| {
-            request
-                .extensions_mut()
-                .insert(RefusedBecause(error.cause()));
+            request.extensions_mut().insert(RefusedBecause(error.cause()));
             Refusal::new(error, self.guard.challenge())
         })
     }
@@ -132,9 +124,8 @@ impl<S: Requirement> FromRequest for Granted<S> {
             Err(error) if lacks_keys(&error) => {
                 let request = request.clone();
                 let wait = async move {
-                    let worker = request
-                        .app_data::<WorkerGuard>()
-                        .ok_or_else(Refusal::not_mounted)?;
+                    let worker =
+                        request.app_data::<WorkerGuard>().ok_or_else(Refusal::not_mounted)?;
                     let admitted = worker.admit_after_fetch(&request).await;
                     worker.answer(&request, admitted)
                 };
@@ -177,11 +168,8 @@ mod tests {
         let resource = Audience::parse("https://api.example").unwrap();
         let options =
             GuardOptions::new(resource, vec![Issuer::parse("https://id.example").unwrap()]);
-        let guard = Guard::with_sources(
-            &options,
-            Arc::new(ManualClock::new(NOW)),
-            vec![issuer.trust()],
-        );
+        let guard =
+            Guard::with_sources(&options, Arc::new(ManualClock::new(NOW)), vec![issuer.trust()]);
         let app = App::new()
             .configure(guard.mount())
             .route("/a", web::get().to(a))

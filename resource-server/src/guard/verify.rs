@@ -128,11 +128,7 @@ pub struct Verifier {
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(
-                self.trusted
-                    .iter()
-                    .map(|trusted| trusted.rules.issuer.as_str()),
-            )
+            .entries(self.trusted.iter().map(|trusted| trusted.rules.issuer.as_str()))
             .finish()
     }
 }
@@ -148,11 +144,7 @@ pub(crate) struct UnverifiedToken<'a> {
 impl<'a> UnverifiedToken<'a> {
     pub(crate) fn parse(token: &'a str) -> Result<Self, TokenFault> {
         let jws = CompactJws::split(token)?;
-        Ok(Self {
-            jws,
-            unverified_header: jws.header()?,
-            unverified_payload: jws.payload()?,
-        })
+        Ok(Self { jws, unverified_header: jws.header()?, unverified_payload: jws.payload()? })
     }
 
     /// "The resource server MUST verify that the "typ" header value is "at+jwt" or "application/at+jwt" and reject tokens carrying any
@@ -176,10 +168,7 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     pub(crate) fn unverified_kid(&self) -> Result<&KeyId, TokenFault> {
-        self.unverified_header
-            .unverified_kid
-            .as_ref()
-            .ok_or(TokenFault::NoKid)
+        self.unverified_header.unverified_kid.as_ref().ok_or(TokenFault::NoKid)
     }
 
     /// "The algorithm used is the key's": the header may only agree (RFC 8725 section 3.1).
@@ -203,20 +192,14 @@ impl<'a> UnverifiedToken<'a> {
 /// A token that is bound to a key ([RFC 7800](https://www.rfc-editor.org/rfc/rfc7800)) is worth nothing without proof of that key. We take no
 /// proofs yet, so any `cnf` refuses: to ignore it would turn a bound token into a bearer token for whoever stole it.
 pub(crate) fn check_bearer(claims: &AccessTokenClaims) -> Result<(), TokenFault> {
-    if claims.cnf.is_none() {
-        Ok(())
-    } else {
-        Err(TokenFault::SenderConstrained)
-    }
+    if claims.cnf.is_none() { Ok(()) } else { Err(TokenFault::SenderConstrained) }
 }
 
 impl Verifier {
     /// A verifier that trusts these issuers.
     pub fn new(sources: Vec<(Rules, Arc<dyn KeySource>)>) -> Self {
-        let trusted: Vec<Trusted> = sources
-            .into_iter()
-            .map(|(rules, keys)| Trusted { rules, keys })
-            .collect();
+        let trusted: Vec<Trusted> =
+            sources.into_iter().map(|(rules, keys)| Trusted { rules, keys }).collect();
         let by_issuer = trusted
             .iter()
             .enumerate()
@@ -252,9 +235,7 @@ impl Verifier {
         let Ok(unverified) = UnverifiedToken::parse(token) else {
             return;
         };
-        let trusted = unverified
-            .unverified_issuer()
-            .and_then(|issuer| self.trusted_by(&issuer));
+        let trusted = unverified.unverified_issuer().and_then(|issuer| self.trusted_by(&issuer));
         let (Ok((_, trusted)), Ok(kid)) = (trusted, unverified.unverified_kid()) else {
             return;
         };
@@ -268,10 +249,7 @@ impl Verifier {
             return false;
         };
         trusted.keys.usable_epoch(now) == Some(token.0.epoch)
-            && token
-                .claims()
-                .check_times(trusted.rules.clock_leeway, now)
-                .is_ok()
+            && token.claims().check_times(trusted.rules.clock_leeway, now).is_ok()
     }
 
     /// The state of each issuer's keys.
@@ -304,11 +282,8 @@ impl Verifier {
     }
 
     fn trusted_by(&self, unverified_issuer: &str) -> Result<(usize, &Trusted), TokenFault> {
-        let index = self
-            .by_issuer
-            .get(unverified_issuer)
-            .copied()
-            .ok_or(TokenFault::UnknownIssuer)?;
+        let index =
+            self.by_issuer.get(unverified_issuer).copied().ok_or(TokenFault::UnknownIssuer)?;
         let trusted = self.trusted.get(index).ok_or(TokenFault::UnknownIssuer)?;
         Ok((index, trusted))
     }
@@ -317,11 +292,7 @@ impl Verifier {
 impl Trusted {
     fn usable_keys(&self, now: UnixSeconds) -> Result<Arc<KeySet>, TokenFault> {
         let set = self.keys.snapshot();
-        if set.is_usable(self.keys.max_age(), now) {
-            Ok(set)
-        } else {
-            Err(TokenFault::NoKeys)
-        }
+        if set.is_usable(self.keys.max_age(), now) { Ok(set) } else { Err(TokenFault::NoKeys) }
     }
 }
 
@@ -360,12 +331,7 @@ pub(crate) mod tests {
     impl TestIssuer {
         pub(crate) fn new(name: &'static str) -> Arc<Self> {
             let pair = Ed25519KeyPair::generate().unwrap();
-            Arc::new(Self {
-                name,
-                pair,
-                epoch: AtomicU64::new(1),
-                gone: AtomicBool::new(false),
-            })
+            Arc::new(Self { name, pair, epoch: AtomicU64::new(1), gone: AtomicBool::new(false) })
         }
 
         pub(crate) fn trust(self: &Arc<Self>) -> (Rules, Arc<dyn KeySource>) {
@@ -405,15 +371,8 @@ pub(crate) mod tests {
             }
             let x = self.pair.public_key().as_ref().try_into().unwrap();
             let kid = KeyId::parse("k").unwrap();
-            let jwk = PublicJwk {
-                kid,
-                alg: SigningAlg::EdDsa,
-                key: PublicKey::Ed25519 { x },
-            };
-            let set = JwkSet {
-                keys: vec![jwk],
-                skipped: 0,
-            };
+            let jwk = PublicJwk { kid, alg: SigningAlg::EdDsa, key: PublicKey::Ed25519 { x } };
+            let set = JwkSet { keys: vec![jwk], skipped: 0 };
             Arc::new(KeySet::load(set, self.epoch.load(Ordering::SeqCst), NOW))
         }
 
@@ -431,10 +390,7 @@ pub(crate) mod tests {
     }
 
     fn cause(verifier: &Verifier, token: &str) -> &'static str {
-        verifier
-            .verify(token, NOW)
-            .err()
-            .map_or("accepted", |fault| fault.cause())
+        verifier.verify(token, NOW).err().map_or("accepted", |fault| fault.cause())
     }
 
     #[test]
@@ -458,15 +414,9 @@ pub(crate) mod tests {
         assert_eq!(refused(&[("kid", json!("x"))], &[]), "unknown_key");
         assert_eq!(refused(&[("crit", json!(["b64"]))], &[]), "crit");
         assert_eq!(refused(&[("jwk", json!({}))], &[]), "header_member");
-        assert_eq!(
-            refused(&[], &[("iss", json!("https://other.example"))]),
-            "unknown_issuer"
-        );
+        assert_eq!(refused(&[], &[("iss", json!("https://other.example"))]), "unknown_issuer");
         assert_eq!(refused(&[], &[("iss", json!(1))]), "claim_malformed");
-        assert_eq!(
-            refused(&[], &[("aud", json!("https://other.example"))]),
-            "aud"
-        );
+        assert_eq!(refused(&[], &[("aud", json!("https://other.example"))]), "aud");
         assert_eq!(refused(&[], &[("exp", json!(1_000))]), "expired");
         assert_eq!(refused(&[], &[("nbf", json!(1_011))]), "not_yet_valid");
         assert_eq!(refused(&[], &[("cnf", json!({"jkt": "x"}))]), "cnf");
@@ -478,16 +428,10 @@ pub(crate) mod tests {
 
     #[test]
     fn one_issuers_key_does_not_sign_for_another() {
-        let (a, b) = (
-            TestIssuer::new("https://a.example"),
-            TestIssuer::new("https://b.example"),
-        );
+        let (a, b) = (TestIssuer::new("https://a.example"), TestIssuer::new("https://b.example"));
         let verifier = Verifier::new(vec![a.trust(), b.trust()]);
         assert_eq!(cause(&verifier, &a.token()), "accepted");
-        assert_eq!(
-            cause(&verifier, &a.sign(&TestIssuer::header(), &b.claims())),
-            "signature"
-        );
+        assert_eq!(cause(&verifier, &a.sign(&TestIssuer::header(), &b.claims())), "signature");
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! Settings: flags, environment and file, checked as a whole. The only folder that reads the environment.
+
+mod command_line;
+mod keys;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use database::DatabaseUrl;
+use shared_types::{Audience, Issuer};
+
+use crate::guard::jwks::KeyLimits;
+use crate::guard::{HostPort, OutboundOptions};
+
+pub use command_line::{Command, Refusal, load};
+
+/// Checked settings of a server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens. Port 0: any free one.
+    pub listen: SocketAddr,
+    /// Its identifier: the `aud` it demands and its public base URL, never taken from `Host`.
+    pub resource: Audience,
+    /// Whose tokens it takes.
+    pub issuers: Vec<Issuer>,
+    /// Where an issuer's origin is reached, if not where its URL says.
+    pub issuer_addresses: Vec<(Issuer, HostPort)>,
+    /// Its database.
+    pub database: DatabaseUrl,
+    /// Native TLS.
+    pub tls: Option<TlsFiles>,
+    /// The metrics listener; none: off.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How long `/readyz` says 503 before the server stops, in seconds.
+    pub drain: u64,
+    /// Worker threads.
+    pub workers: usize,
+    /// How far ahead `iat` and `nbf` may be, in seconds (at most 60).
+    pub clock_leeway: i64,
+    /// Times of the issuers' key sets.
+    pub keys: KeyLimits,
+    /// Connections to issuers.
+    pub outbound: OutboundOptions,
+    /// Limits of the listener.
+    pub http: HttpLimits,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// What is logged, as `env_logger` filters.
+    pub log: String,
+}
+
+/// Certificate and key of native TLS, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Limits of the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Connections at the same time, over all workers.
+    pub max_connections: usize,
+    /// Connections at the same time from one address; 0: no limit (behind a proxy, which is one address for everybody).
+    pub max_connections_per_address: usize,
+    /// Seconds for a request head.
+    pub head_timeout: u64,
+    /// Seconds for a request body.
+    pub body_timeout: u64,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 12_000,
+            max_connections_per_address: 512,
+            head_timeout: 5,
+            body_timeout: 10,
+        }
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A message that reads alone, then `key=value`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// The defaults for this resource, issuer and database: what tests and the command line both start from.
+    pub fn new(resource: Audience, issuer: Issuer, database: DatabaseUrl) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9001)),
+            resource,
+            issuers: vec![issuer],
+            issuer_addresses: Vec::new(),
+            database,
+            tls: None,
+            metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9101))),
+            drain: 0,
+            workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            clock_leeway: 10,
+            keys: KeyLimits::default(),
+            outbound: OutboundOptions::default(),
+            http: HttpLimits::default(),
+            log_format: LogFormat::default(),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// What is wrong with a setting. It never repeats the value: that may be a secret put in the wrong place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFault {
+    place: String,
+    fault: String,
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.fault)
+    }
+}

@@ -1,0 +1,33 @@
+//! `GET /healthz` (the process answers) and `GET /readyz` (it can check tokens and reach its store). No RFC: what orchestrators expect.
+//! See [RFC 9110 section 15.6.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4) for the 503.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::json;
+
+use crate::app::App;
+
+/// Alive.
+pub const HEALTHZ: &str = "/healthz";
+/// Ready.
+pub const READYZ: &str = "/readyz";
+
+/// Alive: nothing is looked at.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// Ready once the keys of some issuer are there: with several issuers, the outage of one must not take the others' clients down too. Each
+/// issuer's state and the age of its keys are shown.
+pub async fn readyz(app: Data<App>) -> HttpResponse {
+    let keys = app.guard.key_status();
+    let database = app.database.is_healthy();
+    let ready = database && !app.is_draining() && keys.iter().any(|status| status.usable);
+    let status = match (ready, app.is_draining()) {
+        (true, _) => "ready",
+        (false, true) => "stopping",
+        (false, false) => "not ready",
+    };
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(json!({ "status": status, "database": database, "issuers": keys }))
+}

@@ -1,0 +1,201 @@
+//! The form of log lines: a message that reads alone, then `key=value` or one JSON object a line.
+//!
+//! A line that is written while a request is answered carries its id, whoever writes it.
+
+use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+
+use env_logger::Target;
+use env_logger::fmt::Formatter;
+use log::Record;
+use log::kv::{self, Key, Value, VisitSource};
+
+use crate::config::LogFormat;
+
+tokio::task_local! {
+    /// The id of the request that this task answers.
+    pub(crate) static REQUEST_ID: String;
+}
+
+/// The target of the access log.
+pub const ACCESS: &str = "access";
+
+/// Sets up the log, once for the process; a second call changes nothing. `filter` was checked with the settings.
+pub fn init(format: LogFormat, filter: &str) {
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(filter).target(Target::Stderr);
+    match format {
+        LogFormat::Text => builder.format(write_text),
+        LogFormat::Json => builder.format(write_json),
+    };
+    if builder.try_init().is_err() {
+        log::debug!("the log was set up before");
+    }
+}
+
+/// `2026-01-02T03:04:05.678Z INFO access: GET /documents 200 status=200 request_id=…`
+fn write_text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+    let time = out.timestamp_millis();
+    let line = text_line(record, &request_id());
+    writeln!(out, "{time} {line}")
+}
+
+fn write_json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+    let time = out.timestamp_millis().to_string();
+    let line = json_line(record, &time, &request_id());
+    writeln!(out, "{line}")
+}
+
+fn request_id() -> String {
+    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+}
+
+fn text_line(record: &Record<'_>, request_id: &str) -> String {
+    let mut line =
+        format!("{} {}: {}", record.level(), record.target(), one_line(&record.args().to_string()));
+    for (key, value) in fields(record) {
+        append(&mut line, &key, &value.to_string());
+    }
+    if !request_id.is_empty() {
+        append(&mut line, "request_id", request_id);
+    }
+    line
+}
+
+fn json_line(record: &Record<'_>, time: &str, request_id: &str) -> String {
+    let mut object = serde_json::Map::new();
+    for (key, value) in fields(record) {
+        object.insert(key, value.into_json());
+    }
+    // Last, so that no field can take their place.
+    object.insert("time".into(), time.into());
+    object.insert("level".into(), record.level().as_str().into());
+    object.insert("target".into(), record.target().into());
+    object.insert("message".into(), record.args().to_string().into());
+    if !request_id.is_empty() {
+        object.insert("request_id".into(), request_id.into());
+    }
+    serde_json::Value::Object(object).to_string()
+}
+
+/// A field's value: numbers stay numbers in JSON.
+#[derive(Debug)]
+enum Field {
+    Number(i64),
+    Text(String),
+}
+
+impl Field {
+    fn into_json(self) -> serde_json::Value {
+        match self {
+            Self::Number(number) => number.into(),
+            Self::Text(text) => text.into(),
+        }
+    }
+}
+
+impl Display for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+fn fields(record: &Record<'_>) -> Vec<(String, Field)> {
+    struct Collect(Vec<(String, Field)>);
+    impl<'kvs> VisitSource<'kvs> for Collect {
+        fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+            let field =
+                value.to_i64().map_or_else(|| Field::Text(value.to_string()), Field::Number);
+            self.0.push((key.to_string(), field));
+            Ok(())
+        }
+    }
+    let mut collect = Collect(Vec::new());
+    match record.key_values().visit(&mut collect) {
+        Ok(()) => collect.0,
+        Err(_) => Vec::new(),
+    }
+}
+
+fn append(line: &mut String, key: &str, value: &str) {
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
+    let written = if !value.is_empty() && value.chars().all(plain) {
+        write!(line, " {key}={value}")
+    } else {
+        // Quoted as JSON, so that a value can neither end the line nor look like another field.
+        write!(line, " {key}={}", serde_json::Value::from(value))
+    };
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+}
+
+/// A message on one line: nothing that was sent may begin a line of its own.
+fn one_line(message: &str) -> Cow<'_, str> {
+    if message.contains(char::is_control) {
+        Cow::Owned(
+            message
+                .chars()
+                .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+                .collect(),
+        )
+    } else {
+        Cow::Borrowed(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use log::Level;
+
+    use super::*;
+
+    fn with_record(message: &str, pairs: &[(&str, Value<'_>)], check: impl FnOnce(&Record<'_>)) {
+        let args = format_args!("{message}").to_string();
+        check(
+            &Record::builder()
+                .level(Level::Info)
+                .target(ACCESS)
+                .key_values(&pairs)
+                .args(format_args!("{args}"))
+                .build(),
+        );
+    }
+
+    #[test]
+    fn a_line_reads_alone_and_ends_in_fields() {
+        with_record(
+            "sign in",
+            &[("client", Value::from("demo-web")), ("status", Value::from(200))],
+            |record| {
+                let line = text_line(record, "7-1");
+                assert_eq!(line, "INFO access: sign in client=demo-web status=200 request_id=7-1");
+            },
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_forge_a_line_or_a_field() {
+        with_record("a\nb", &[("name", Value::from("x\nINFO y=1"))], |record| {
+            let line = text_line(record, "");
+            assert_eq!(line, r#"INFO access: a\nb name="x\nINFO y=1""#);
+        });
+    }
+
+    #[test]
+    fn json_keeps_numbers_and_its_own_names() {
+        with_record(
+            "m",
+            &[("status", Value::from(200)), ("level", Value::from("forged"))],
+            |record| {
+                let line: serde_json::Value =
+                    serde_json::from_str(&json_line(record, "t", "7-1")).unwrap();
+                assert_eq!(line["status"], 200);
+                assert_eq!(line["level"], "INFO");
+                assert_eq!(line["request_id"], "7-1");
+            },
+        );
+    }
+}

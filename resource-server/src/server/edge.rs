@@ -1,0 +1,146 @@
+//! What every request passes through: its id, the access log, the metrics, and headers that every answer carries.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage as _};
+
+use crate::app::App;
+use crate::guard::bearer::RefusedBecause;
+use crate::log_format::{ACCESS, REQUEST_ID};
+
+/// Names a request in the logs of both sides.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The pattern of a route, as data of its resource: what logs and metrics call it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern(pub &'static str);
+
+/// Makes request ids: unlike those of any other process, and cheap. They are no secret.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u64,
+    last: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids that begin with `process`.
+    pub fn new(process: u64) -> Self {
+        Self { process, last: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:016x}-{:x}", self.process, self.last.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Answers one request with everything around it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a request really took; nothing is decided by it"
+)]
+pub async fn edge(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let data = (request.app_data::<Data<App>>().cloned(), request.app_data::<Data<RequestIds>>());
+    let (Some(app), Some(ids)) = data else {
+        return next.call(request).await;
+    };
+    let id = ids.next();
+    let header = HeaderValue::try_from(&id);
+    let method = method_name(request.method());
+    let client = request.peer_addr().map(|peer| peer.ip());
+    REQUEST_ID
+        .scope(id, async move {
+            let mut response = next.call(request).await?;
+            let line = Line {
+                method,
+                route: response.request().app_data::<Pattern>().map_or("none", |pattern| pattern.0),
+                status: response.status().as_u16(),
+                client,
+                cause: response
+                    .request()
+                    .extensions()
+                    .get::<RefusedBecause>()
+                    .map(|because| because.0),
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            app.metrics.observe_request(line.route, line.method, line.status, line.seconds);
+            if let Some(cause) = line.cause {
+                app.metrics.count_refused(cause);
+            }
+            line.log();
+            let headers = response.headers_mut();
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if let Ok(id) = header {
+                headers.insert(X_REQUEST_ID, id);
+            }
+            if app.settings.resource.as_str().starts_with("https:") {
+                headers.insert(
+                    STRICT_TRANSPORT_SECURITY,
+                    HeaderValue::from_static("max-age=31536000"),
+                );
+            }
+            if app.is_draining() {
+                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
+            Ok(response)
+        })
+        .await
+}
+
+/// One line of the access log: the route's pattern, never the path or the query, since both may hold what is private.
+struct Line {
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+    client: Option<IpAddr>,
+    cause: Option<&'static str>,
+    seconds: f64,
+}
+
+impl Line {
+    fn log(&self) {
+        let Self { method, route, status, client, cause, seconds } = *self;
+        // Probes come every few seconds and say nothing.
+        let probe = route.ends_with("healthz") || route.ends_with("readyz");
+        let level = if probe { log::Level::Debug } else { log::Level::Info };
+        if !log::log_enabled!(target: ACCESS, level) {
+            return;
+        }
+        let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+        let ms = format!("{:.3}", seconds * 1_000.0);
+        match cause {
+            None => {
+                log::log!(target: ACCESS, level, method, route, status, client, ms; "{method} {route} {status}");
+            }
+            Some(cause) => {
+                log::log!(target: ACCESS, level, method, route, status, cause, client, ms; "{method} {route} {status}");
+            }
+        }
+    }
+}
+
+/// A label of metrics must come from a short list, and a client may send any method.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}

@@ -1,0 +1,32 @@
+//! Everything that names SQL: one file a noun, functions in the order of its life. A doc line on each says what concurrency it survives.
+
+pub mod documents;
+pub mod key_sets;
+
+use database::{DatabaseError, Migration};
+
+/// The schema, oldest first. Forward only: never change a file that was released.
+pub const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "base", sql: include_str!("migrations/0001_base.sql") }];
+
+/// What can go wrong in the store. It hides the engine; "not found" is an `Option`, never an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot answer now: 503, the client may try again.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// A row does not hold what was stored, or a statement failed: a fault of ours, 500.
+    #[error("corrupt or impossible: {0}")]
+    Corrupt(String),
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Unavailable(_) | DatabaseError::OutcomeUnknown => {
+                Self::Unavailable(error.to_string())
+            }
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
+}
