@@ -6,9 +6,9 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::page;
-use super::progress::{LOGIN, Visit};
-use super::sealed_request::Pending;
+use super::pages::page;
+use super::pages::progress::{LOGIN, Visit};
+use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::authorization_request::ShowFault;
 use crate::error::{PageFault, TokenError};

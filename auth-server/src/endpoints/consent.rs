@@ -4,13 +4,15 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use shared_types::{Scope, ScopeToken};
 use url::Url;
 
-use super::csrf;
-use super::page::{self, ClientInfo, ConsentPage, ScopeLine};
-use super::progress::{self, Consent, Visit, Visitor};
-use super::sealed_request::Pending;
+use super::pages::csrf;
+use super::pages::page::{self, ClientInfo, ConsentPage, ScopeLine};
+use super::pages::progress::{self, Consent, Visit, Visitor};
+use super::pages::sealed_request::Pending;
 use crate::app::App;
+use crate::domain::audience::issuer_scope;
 use crate::domain::authorization_request::{
     AuthorizationRequest, RedirectFault, ShowFault, describe_scope,
 };
@@ -135,11 +137,25 @@ fn form(
         action: visit.form_action(PATH, pending)?,
         csrf: csrf::token(visit.app, &visit.browser, &form_name(visitor)),
         client: ClientInfo::of(&wanted.client),
-        scopes: wanted.scope.iter().map(line).collect(),
+        scopes: in_reading_order(&wanted.scope).map(line).collect(),
         username: &visitor.account.username,
         destination: destination(&wanted.reply_to.redirect_uri),
     };
     page::show(StatusCode::OK, &page, Some(&wanted.reply_to.redirect_uri))
+}
+
+/// Who the person is comes first, what the client may do with APIs next, and how long last.
+fn in_reading_order(scope: &Scope) -> impl Iterator<Item = &ScopeToken> {
+    let about_the_person = issuer_scope().without("offline_access");
+    let rank = move |token: &ScopeToken| match token.as_str() {
+        "openid" => 0,
+        "offline_access" => 3,
+        other if about_the_person.contains(other) => 1,
+        _ => 2,
+    };
+    let mut tokens: Vec<_> = scope.iter().collect();
+    tokens.sort_by_key(|token| rank(token));
+    tokens.into_iter()
 }
 
 /// Where the answer goes, in words.
@@ -156,6 +172,13 @@ fn destination(redirect_uri: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scopes_are_listed_from_who_to_what_to_how_long() {
+        let scope = Scope::parse("documents:read email offline_access openid profile").unwrap();
+        let listed: Vec<_> = in_reading_order(&scope).map(ScopeToken::as_str).collect();
+        assert_eq!(listed, ["openid", "email", "profile", "documents:read", "offline_access"]);
+    }
 
     #[test]
     fn a_person_reads_where_the_answer_goes() {

@@ -9,9 +9,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use shared_types::{ClientId, UnixSeconds};
 
-use super::page::{self, LogoutPage, NoticePage};
-use super::progress::{Visit, Visitor};
-use super::{cookies, csrf, reply};
+use super::pages::page::{self, LogoutPage, NoticePage};
+use super::pages::progress::{Visit, Visitor};
+use super::pages::{cookies, csrf, reply};
 use crate::app::App;
 use crate::domain::authorization_request::ShowFault;
 use crate::error::{PageFault, TokenError};

@@ -5,7 +5,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 
-use super::page::{self, NoticePage};
+use super::pages::page::{self, NoticePage};
 use crate::app::App;
 
 /// Where it is, below the issuer.

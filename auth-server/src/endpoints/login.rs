@@ -11,11 +11,11 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use shared_types::UnixSeconds;
 
-use super::cookies::{self, KnownAccounts};
-use super::csrf;
-use super::page::{self, ClientInfo, LoginPage};
-use super::progress::{self, Visit, Visitor};
-use super::sealed_request::Pending;
+use super::pages::cookies::{self, KnownAccounts};
+use super::pages::csrf;
+use super::pages::page::{self, ClientInfo, LoginPage};
+use super::pages::progress::{self, Visit, Visitor};
+use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::account::Account;
 use crate::domain::authorization_request::{AuthorizationRequest, RedirectFault, ShowFault};

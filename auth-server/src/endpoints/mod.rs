@@ -1,6 +1,6 @@
 //! What the server answers on: one file an endpoint, its path beside its handlers. The table of routes is in [`crate::server`].
 //!
-//! No endpoint uses another; what the pages share (frame, cookies, CSRF, the sealed request) are the helper modules below.
+//! No endpoint uses another; what the pages share is in `pages`.
 
 pub mod authorize;
 pub mod consent;
@@ -16,9 +16,4 @@ pub mod revoke;
 pub mod token;
 pub mod userinfo;
 
-mod cookies;
-mod csrf;
-mod page;
-mod progress;
-mod reply;
-mod sealed_request;
+mod pages;

@@ -76,7 +76,7 @@ impl PageFault {
         match self {
             Self::Request(fault) => fault.to_string(),
             Self::Expired => "This sign-in took too long, or its address is incomplete. Go back to the application and start again.".into(),
-            Self::Forged(_) => "This form did not come from our own page, or the page was too old. Nothing was changed. Go back and try again.".into(),
+            Self::Forged(_) => "This form did not come from our own page, or the page was too old. Nothing was changed. Go back and try again; if that does not help, allow cookies for this site.".into(),
             Self::Store(StoreError::Unavailable(_)) | Self::Hasher(HasherFault::Busy) => {
                 "We cannot answer just now. Please try again in a moment.".into()
             }

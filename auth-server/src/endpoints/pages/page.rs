@@ -23,7 +23,7 @@ use crate::domain::redirect_uri;
 use crate::error::{self, PageFault, SignInRefusal};
 
 /// The stylesheet of every page.
-pub(super) const STYLE: &str = include_str!("../../templates/style.css");
+pub const STYLE: &str = include_str!("../../../templates/style.css");
 /// The script of `form_post`: what the visible button does, without waiting for it.
 const SUBMIT: &str = r#"document.getElementById("form-post").submit()"#;
 
@@ -31,7 +31,7 @@ static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| hash_source(STYLE));
 static SUBMIT_SOURCE: LazyLock<String> = LazyLock::new(|| hash_source(SUBMIT));
 
 /// The client as pages show it.
-pub(super) struct ClientInfo<'a> {
+pub struct ClientInfo<'a> {
     name: &'a str,
     initial: String,
     home: Option<&'a str>,
@@ -42,7 +42,7 @@ pub(super) struct ClientInfo<'a> {
 
 impl<'a> ClientInfo<'a> {
     /// What is known of `client`.
-    pub(super) fn of(client: &'a Client) -> Self {
+    pub fn of(client: &'a Client) -> Self {
         let metadata = &client.metadata;
         let name = client.name();
         Self {
@@ -62,7 +62,7 @@ impl<'a> ClientInfo<'a> {
 /// The sign-in page.
 #[derive(Template)]
 #[template(path = "login.html")]
-pub(super) struct LoginPage<'a> {
+pub struct LoginPage<'a> {
     /// Where the form goes.
     pub action: String,
     /// Against forged forms.
@@ -78,7 +78,7 @@ pub(super) struct LoginPage<'a> {
 }
 
 /// One line of the consent page.
-pub(super) struct ScopeLine {
+pub struct ScopeLine {
     /// In words.
     pub sentence: String,
     /// On the wire.
@@ -88,7 +88,7 @@ pub(super) struct ScopeLine {
 /// The consent page.
 #[derive(Template)]
 #[template(path = "consent.html")]
-pub(super) struct ConsentPage<'a> {
+pub struct ConsentPage<'a> {
     /// Where the form goes.
     pub action: String,
     /// Against forged forms.
@@ -106,7 +106,7 @@ pub(super) struct ConsentPage<'a> {
 /// The question whether to sign out.
 #[derive(Template)]
 #[template(path = "logout.html")]
-pub(super) struct LogoutPage<'a> {
+pub struct LogoutPage<'a> {
     /// Where the form goes.
     pub action: String,
     /// Against forged forms.
@@ -122,7 +122,7 @@ pub(super) struct LogoutPage<'a> {
 /// A page that only says something.
 #[derive(Template)]
 #[template(path = "notice.html")]
-pub(super) struct NoticePage {
+pub struct NoticePage {
     /// Its `id`.
     pub id: &'static str,
     /// The headline.
@@ -148,7 +148,7 @@ struct FormPostPage<'a> {
 }
 
 /// The page, whose form may lead to `target` in the end.
-pub(super) fn show(
+pub fn show(
     status: StatusCode,
     page: &impl Template,
     target: Option<&str>,
@@ -157,7 +157,7 @@ pub(super) fn show(
 }
 
 /// The page of a fault. What a person cannot mend is logged here, once.
-pub(super) fn fault(app: &App, fault: &PageFault) -> HttpResponse {
+pub fn fault(app: &App, fault: &PageFault) -> HttpResponse {
     let code = fault.code().as_str();
     app.metrics.count_refused(code);
     if fault.status().is_server_error() {
@@ -175,7 +175,7 @@ pub(super) fn fault(app: &App, fault: &PageFault) -> HttpResponse {
 }
 
 /// The form that carries an answer to the client by POST.
-pub(super) fn form_post(
+pub fn form_post(
     _: &App,
     client_name: &str,
     uri: &str,
@@ -216,7 +216,7 @@ fn policy(target: Option<&str>, script: Option<&str>) -> String {
 }
 
 /// A waiting time as people say it, rounded up.
-pub(super) fn wait_in_words(seconds: i64) -> String {
+pub fn wait_in_words(seconds: i64) -> String {
     let minutes = seconds.max(0).saturating_add(59) / 60;
     if minutes <= 1 { "a minute".into() } else { format!("{minutes} minutes") }
 }

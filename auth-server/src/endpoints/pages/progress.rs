@@ -30,13 +30,13 @@ use crate::tokens::id_token;
 use crate::tokens::opaque::{self, Opaque, OpaqueKind};
 
 /// Where the sign-in page is, below the issuer.
-pub(super) const LOGIN: &str = "/login";
+pub const LOGIN: &str = "/login";
 /// Where the consent page is, below the issuer.
-pub(super) const CONSENT: &str = "/consent";
+pub const CONSENT: &str = "/consent";
 
 /// A person who is signed in.
 #[derive(Clone)]
-pub(super) struct Visitor {
+pub struct Visitor {
     /// The session.
     pub session: Session,
     /// Whose it is.
@@ -46,7 +46,7 @@ pub(super) struct Visitor {
 }
 
 /// One request of a browser, with everything that was read for it once.
-pub(super) struct Visit<'a> {
+pub struct Visit<'a> {
     /// The server.
     pub app: &'a App,
     /// The time.
@@ -61,7 +61,7 @@ pub(super) struct Visit<'a> {
 
 /// Where the consent for a code comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Consent {
+pub enum Consent {
     /// The person said yes just now.
     Given,
     /// It was stored before, or nobody has to be asked.
@@ -70,7 +70,7 @@ pub(super) enum Consent {
 
 impl<'a> Visit<'a> {
     /// Reads what a request of the browser needs.
-    pub(super) async fn of(app: &'a App, request: &HttpRequest) -> Result<Self, PageFault> {
+    pub async fn of(app: &'a App, request: &HttpRequest) -> Result<Self, PageFault> {
         let now = app.clock.now();
         let registry = app.registry().await?;
         let browser = Browser::of(app, request);
@@ -79,7 +79,7 @@ impl<'a> Visit<'a> {
     }
 
     /// The request that the address of one of our pages holds (`r`).
-    pub(super) fn open(&self, request: &HttpRequest) -> Result<Pending, PageFault> {
+    pub fn open(&self, request: &HttpRequest) -> Result<Pending, PageFault> {
         let params =
             Params::parse(request.query_string().as_bytes()).map_err(|_| PageFault::Expired)?;
         params
@@ -89,7 +89,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Gives the browser its cookie, if it is new.
-    pub(super) fn finish(&self, answer: Result<HttpResponse, PageFault>) -> HttpResponse {
+    pub fn finish(&self, answer: Result<HttpResponse, PageFault>) -> HttpResponse {
         let mut response = answer.unwrap_or_else(|fault| page::fault(self.app, &fault));
         if let Some(cookie) = self.browser.cookie(self.app)
             && response.add_cookie(&cookie).is_err()
@@ -100,7 +100,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Takes the request as far as it goes without the person: to a page that asks something, or to the client.
-    pub(super) async fn advance(&self, pending: Pending) -> Result<HttpResponse, PageFault> {
+    pub async fn advance(&self, pending: Pending) -> Result<HttpResponse, PageFault> {
         let request = match self.check(&pending)? {
             Ok(request) => request,
             Err(answer) => return Ok(answer),
@@ -116,7 +116,7 @@ impl<'a> Visit<'a> {
     }
 
     /// The checked request, or the answer that already follows from its faults.
-    pub(super) fn check(
+    pub fn check(
         &self,
         pending: &Pending,
     ) -> Result<Result<AuthorizationRequest, HttpResponse>, PageFault> {
@@ -130,7 +130,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Whether the person has to sign in before this request goes on.
-    pub(super) fn needs_sign_in(&self, pending: &Pending, request: &AuthorizationRequest) -> bool {
+    pub fn needs_sign_in(&self, pending: &Pending, request: &AuthorizationRequest) -> bool {
         let signed_in = self.visitor.as_ref().map(Visitor::signed_in);
         let asked_for_another =
             self.visitor.as_ref().is_some_and(|visitor| !self.is_hinted(request, visitor));
@@ -181,7 +181,7 @@ impl<'a> Visit<'a> {
     }
 
     /// A refusal, to the client.
-    pub(super) fn refuse(
+    pub fn refuse(
         &self,
         request: &AuthorizationRequest,
         fault: RedirectFault,
@@ -190,20 +190,20 @@ impl<'a> Visit<'a> {
     }
 
     /// Where a form of ours goes: the page itself, with the request sealed.
-    pub(super) fn form_action(&self, path: &str, pending: &Pending) -> Result<String, PageFault> {
+    pub fn form_action(&self, path: &str, pending: &Pending) -> Result<String, PageFault> {
         let sealed = pending.seal(self.app).ok_or(PageFault::Render)?;
         Ok(format!("{}{path}?r={sealed}", self.app.settings.issuer.path()))
     }
 
     /// A 303 to one of our pages with the sealed request.
-    pub(super) fn to_page(&self, path: &str, pending: &Pending) -> Result<HttpResponse, PageFault> {
+    pub fn to_page(&self, path: &str, pending: &Pending) -> Result<HttpResponse, PageFault> {
         let sealed = pending.seal(self.app).ok_or(PageFault::Render)?;
         Ok(reply::see_other(&self.app.settings.issuer.join(&format!("{path}?r={sealed}"))))
     }
 
     /// Stores the grant and hands out its code, all in one unit of work that reads every parent again: what changed since the page
     /// was shown is seen here. Two of the same request at once give two codes, each good once, for the same client and challenge.
-    pub(super) async fn issue(
+    pub async fn issue(
         &self,
         pending: &Pending,
         request: &AuthorizationRequest,

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::domain::secret::constant_time_eq;
 
 /// The session: selector and verifier.
-pub(super) const SESSION: &str = "as_session";
+pub const SESSION: &str = "as_session";
 /// The browser: a random value that outlives a change of session, so that other tabs go on.
 const BROWSER: &str = "as_browser";
 /// The accounts that have signed in here before, signed by us.
@@ -27,7 +27,7 @@ const MAX_KNOWN: usize = 5;
 const ID_BYTES: usize = 16;
 
 /// The value of one of our cookies, if the browser sent exactly one of that name: with two nobody knows which is ours.
-pub(super) fn value(app: &App, request: &HttpRequest, name: &str) -> Option<String> {
+pub fn value(app: &App, request: &HttpRequest, name: &str) -> Option<String> {
     let name = full_name(app, name);
     let cookies = request.cookies().ok()?;
     let mut values = cookies
@@ -39,12 +39,12 @@ pub(super) fn value(app: &App, request: &HttpRequest, name: &str) -> Option<Stri
 }
 
 /// The cookie of a session: gone when the browser closes.
-pub(super) fn session(app: &App, value: String) -> Cookie<'static> {
+pub fn session(app: &App, value: String) -> Cookie<'static> {
     cookie(app, SESSION, value)
 }
 
 /// The cookie that makes the browser forget its session.
-pub(super) fn no_session(app: &App) -> Cookie<'static> {
+pub fn no_session(app: &App) -> Cookie<'static> {
     let mut cookie = cookie(app, SESSION, String::new());
     cookie.set_max_age(Duration::ZERO);
     cookie
@@ -52,14 +52,14 @@ pub(super) fn no_session(app: &App) -> Cookie<'static> {
 
 /// Which browser this is.
 #[derive(Clone)]
-pub(super) struct Browser {
+pub struct Browser {
     id: String,
     is_new: bool,
 }
 
 impl Browser {
     /// The browser that sent `request`, or a new one, whose cookie then has to be set.
-    pub(super) fn of(app: &App, request: &HttpRequest) -> Self {
+    pub fn of(app: &App, request: &HttpRequest) -> Self {
         let sent = value(app, request, BROWSER)
             .filter(|id| URL_SAFE_NO_PAD.decode(id).is_ok_and(|id| id.len() == 2 * ID_BYTES));
         match sent {
@@ -72,31 +72,31 @@ impl Browser {
     }
 
     /// The random value: what CSRF tokens are bound to.
-    pub(super) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         &self.id
     }
 
     /// What a sealed request remembers of the browser: enough to know it again, useless as a cookie.
-    pub(super) fn tag(&self, app: &App) -> String {
+    pub fn tag(&self, app: &App) -> String {
         URL_SAFE_NO_PAD.encode(app.vault.mac("browser", self.id.as_bytes()))
     }
 
     /// The cookie, if the browser does not have it yet.
-    pub(super) fn cookie(&self, app: &App) -> Option<Cookie<'static>> {
+    pub fn cookie(&self, app: &App) -> Option<Cookie<'static>> {
         self.is_new.then(|| cookie(app, BROWSER, self.id.clone()))
     }
 }
 
 /// The accounts that have signed in with this browser: an identifier of the browser, and a signed line for each.
 #[derive(Debug)]
-pub(super) struct KnownAccounts {
+pub struct KnownAccounts {
     browser: String,
     lines: Vec<String>,
 }
 
 impl KnownAccounts {
     /// What the browser sent, its signatures still unproven.
-    pub(super) fn of(app: &App, request: &HttpRequest) -> Self {
+    pub fn of(app: &App, request: &HttpRequest) -> Self {
         let sent = value(app, request, KNOWN).unwrap_or_default();
         let mut parts = sent.split('.').map(str::to_owned);
         let browser = parts
@@ -112,13 +112,13 @@ impl KnownAccounts {
     }
 
     /// The browser's identifier, if we signed that `subject` has signed in here, and not too long ago.
-    pub(super) fn knows(&self, app: &App, subject: &Subject, now: UnixSeconds) -> Option<&str> {
+    pub fn knows(&self, app: &App, subject: &Subject, now: UnixSeconds) -> Option<&str> {
         let known = self.lines.iter().any(|line| self.proves(app, line, subject, now));
         known.then_some(self.browser.as_str())
     }
 
     /// The cookie after `subject` has signed in: this account first, the oldest ones forgotten.
-    pub(super) fn remembering(
+    pub fn remembering(
         mut self,
         app: &App,
         subject: &Subject,

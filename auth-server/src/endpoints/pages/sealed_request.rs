@@ -20,7 +20,7 @@ const PURPOSE: &str = "authorization request";
 
 /// A request on its way, with how far it has come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Pending {
+pub struct Pending {
     /// The parameters, form-urlencoded.
     #[serde(rename = "q")]
     query: String,
@@ -37,7 +37,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// A request that has just arrived. Only the parameters that are read are kept.
-    pub(super) fn new(app: &App, params: &Params, browser: &Browser, now: UnixSeconds) -> Self {
+    pub fn new(app: &App, params: &Params, browser: &Browser, now: UnixSeconds) -> Self {
         let mut query = Serializer::new(String::new());
         for name in PARAMETERS {
             for value in params.all(name) {
@@ -53,43 +53,40 @@ impl Pending {
     }
 
     /// What `sealed` holds; `None` if it is not ours or too old.
-    pub(super) fn open(app: &App, sealed: &str, now: UnixSeconds) -> Option<Self> {
+    pub fn open(app: &App, sealed: &str, now: UnixSeconds) -> Option<Self> {
         let bytes = app.vault.unseal(PURPOSE, b"", sealed)?;
         let pending: Self = serde_json::from_slice(&bytes).ok()?;
         (!now.has_reached(pending.expires_at)).then_some(pending)
     }
 
     /// The text for the address.
-    pub(super) fn seal(&self, app: &App) -> Option<String> {
+    pub fn seal(&self, app: &App) -> Option<String> {
         let bytes = serde_json::to_vec(self).ok()?;
         Some(app.vault.seal(PURPOSE, b"", &bytes, &*app.random))
     }
 
     /// Whether it was begun in this browser.
-    pub(super) fn is_of(&self, app: &App, browser: &Browser) -> bool {
+    pub fn is_of(&self, app: &App, browser: &Browser) -> bool {
         self.browser == browser.tag(app)
     }
 
     /// The same request from its beginning in `browser`: what happened in another one counts for nothing here.
-    pub(super) fn begin_again(self, app: &App, browser: &Browser) -> Self {
+    pub fn begin_again(self, app: &App, browser: &Browser) -> Self {
         Self { browser: browser.tag(app), signed_in: None, ..self }
     }
 
     /// The same request after a person signed in through it.
-    pub(super) fn after_sign_in(self, sid: &str) -> Self {
+    pub fn after_sign_in(self, sid: &str) -> Self {
         Self { signed_in: Some(sid.to_owned()), ..self }
     }
 
     /// The session that a sign-in through this very request began.
-    pub(super) fn signed_in(&self) -> Option<&str> {
+    pub fn signed_in(&self) -> Option<&str> {
         self.signed_in.as_deref()
     }
 
     /// Checks the request against what is registered now.
-    pub(super) fn check(
-        &self,
-        registry: &Registry,
-    ) -> Result<AuthorizationRequest, AuthorizeError> {
+    pub fn check(&self, registry: &Registry) -> Result<AuthorizationRequest, AuthorizeError> {
         let params = Params::parse(self.query.as_bytes())
             .map_err(|_| AuthorizeError::Show(ShowFault::Unreadable))?;
         let get = |name: &str| params.get(name);

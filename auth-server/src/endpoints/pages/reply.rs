@@ -15,7 +15,7 @@ use crate::domain::secret::PlainSecret;
 use crate::error::PageFault;
 
 /// Hands out a code.
-pub(super) fn code(
+pub fn code(
     app: &App,
     client_name: &str,
     reply_to: &ReplyTo,
@@ -25,7 +25,7 @@ pub(super) fn code(
 }
 
 /// Tells the client what is wrong.
-pub(super) fn error(
+pub fn error(
     app: &App,
     client_name: &str,
     reply_to: &ReplyTo,
@@ -38,7 +38,7 @@ pub(super) fn error(
 }
 
 /// A 303 to `location`.
-pub(super) fn see_other(location: &str) -> HttpResponse {
+pub fn see_other(location: &str) -> HttpResponse {
     HttpResponse::SeeOther()
         .insert_header((LOCATION, location))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -68,7 +68,7 @@ fn send(
 }
 
 /// `uri` with `params` behind the query it has: "the query component [..] MUST be retained" (RFC 6749 section 3.1.2).
-pub(super) fn with_query(uri: &str, params: &[(&str, &str)]) -> String {
+pub fn with_query(uri: &str, params: &[(&str, &str)]) -> String {
     if params.is_empty() {
         return uri.to_owned();
     }

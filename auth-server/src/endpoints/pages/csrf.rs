@@ -15,15 +15,15 @@ use crate::error::PageFault;
 use crate::params::Params;
 
 /// The form field that carries the token.
-pub(super) const FIELD: &str = "csrf";
+pub const FIELD: &str = "csrf";
 
 /// The token for one form in one browser. `form` names the page, and what it was shown for where that may change meanwhile.
-pub(super) fn token(app: &App, browser: &Browser, form: &str) -> String {
+pub fn token(app: &App, browser: &Browser, form: &str) -> String {
     URL_SAFE_NO_PAD.encode(app.vault.mac("csrf", format!("{}\n{form}", browser.id()).as_bytes()))
 }
 
 /// Whether the form that was sent is the one that we showed in this browser.
-pub(super) fn check(
+pub fn check(
     app: &App,
     request: &HttpRequest,
     browser: &Browser,
