@@ -1,6 +1,7 @@
 //! One method a request, the registered one, and nothing learned from a refusal.
 
 use super::*;
+use crate::grants::tests::World;
 
 fn one(user_and_password: &str) -> Authorization {
     Authorization::One(format!("Basic {}", STANDARD.encode(user_and_password)).into_bytes())
@@ -108,4 +109,42 @@ fn a_wrong_secret_and_an_unknown_client_are_refused() {
         Err("the secret is wrong"),
         "no secret matches nothing"
     );
+}
+
+async fn attempt(world: &World, user_and_password: &str) -> Result<(), TokenError> {
+    let registry = world.app.registry().await?;
+    let request = ClientRequest {
+        params: Params::default(),
+        authorization: one(user_and_password),
+        address: "203.0.113.9".parse().unwrap(),
+    };
+    authenticate(&world.app, &registry, &request, world.app.clock.now()).await.map(drop)
+}
+
+#[tokio::test]
+async fn guessing_has_to_wait_while_the_right_secret_never_does() {
+    let world = World::new().await;
+    let mut refusals = 0;
+    while !matches!(attempt(&world, "keeper:wrong").await, Err(TokenError::Throttled(1..))) {
+        refusals += 1;
+        assert!(refusals < 1_000, "nothing is ever throttled");
+    }
+    assert_eq!(attempt(&world, "keeper:keeper").await, Ok(()));
+    let refused = attempt(&world, "stranger:wrong").await;
+    assert!(matches!(refused, Err(TokenError::ClientRefused { .. })), "a bucket of its own");
+}
+
+#[tokio::test]
+async fn only_failures_are_written_and_made_up_names_share_one_row() {
+    let world = World::new().await;
+    let units = || world.app.database.statistics().units;
+    let before = units();
+    assert_eq!(attempt(&world, "keeper:keeper").await, Ok(()));
+    assert_eq!(units(), before);
+    let mut waits = false;
+    for attempt_number in 0..1_000 {
+        let outcome = attempt(&world, &format!("made-up-{attempt_number}:x")).await;
+        waits = waits || matches!(outcome, Err(TokenError::Throttled(_)));
+    }
+    assert!(waits, "another name is no way around the limit");
 }

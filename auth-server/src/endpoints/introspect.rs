@@ -133,3 +133,84 @@ fn may_see(caller: &Client, claims: &AccessTokenClaims, registry: &Registry) -> 
             .filter_map(|audience| registry.api(audience.as_str()))
             .any(|api| api.introspected_by.contains(caller.id()))
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::grants::tests::World;
+    use crate::params::{Authorization, Params};
+
+    async fn ask(world: &World, caller: &str, token: &str) -> Result<Value, TokenError> {
+        let basic = |name: &str| format!("Basic {}", STANDARD.encode(format!("{name}:{name}")));
+        let (authorization, form) = match caller {
+            "web" => (Authorization::Absent, format!("client_id=web&token={token}")),
+            "documents-rs" => {
+                let secret = "client_id=documents-rs&client_secret=documents-rs";
+                (Authorization::Absent, format!("{secret}&token={token}"))
+            }
+            name => (Authorization::One(basic(name).into()), format!("token={token}")),
+        };
+        let params = Params::parse(form.as_bytes()).unwrap();
+        let request =
+            ClientRequest { params, authorization, address: "127.0.0.1".parse().unwrap() };
+        let response = super::post(web::Data::from(world.app.clone()), Ok(request)).await?;
+        assert_eq!(response.headers().get("cache-control").unwrap(), "no-store");
+        Ok(serde_json::from_slice(&to_bytes(response.into_body()).await.unwrap()).unwrap())
+    }
+
+    async fn tokens_of_keeper(world: &World) -> (String, String) {
+        let code =
+            world.code(|new| new.parties.client_id = ClientId::parse("keeper").unwrap()).await;
+        let response = world.redeem_as("keeper", &code).await.unwrap();
+        let refresh = response.refresh_token.unwrap();
+        (response.access_token.expose().to_owned(), refresh.expose().to_owned())
+    }
+
+    #[actix_web::test]
+    async fn an_access_token_is_shown_to_its_client_and_to_whom_its_api_names() {
+        let world = World::new().await;
+        let (access, _) = tokens_of_keeper(&world).await;
+        for caller in ["keeper", "documents-rs"] {
+            let shown = ask(&world, caller, &access).await.unwrap();
+            assert_eq!(
+                (&shown["active"], &shown["client_id"]),
+                (&json!(true), &json!("keeper")),
+                "{caller}"
+            );
+            assert_eq!(
+                (&shown["sub"], &shown["token_type"]),
+                (&json!("acct_alice"), &json!("Bearer"))
+            );
+        }
+        assert_eq!(ask(&world, "stranger", &access).await.unwrap(), json!({ "active": false }));
+    }
+
+    #[actix_web::test]
+    async fn a_refresh_token_is_shown_to_its_own_client_only() {
+        let world = World::new().await;
+        let (_, refresh) = tokens_of_keeper(&world).await;
+        assert_eq!(ask(&world, "keeper", &refresh).await.unwrap()["active"], json!(true));
+        for caller in ["documents-rs", "stranger"] {
+            assert_eq!(
+                ask(&world, caller, &refresh).await.unwrap(),
+                json!({ "active": false }),
+                "{caller}"
+            );
+        }
+    }
+
+    #[actix_web::test]
+    async fn what_never_was_a_token_is_inactive_and_a_public_client_learns_nothing() {
+        let world = World::new().await;
+        for text in ["x", "a.b.c", "%2E%2E"] {
+            assert_eq!(ask(&world, "keeper", text).await.unwrap(), json!({ "active": false }));
+        }
+        let refused = ask(&world, "web", "x").await;
+        assert!(matches!(refused, Err(TokenError::ClientRefused { basic: false, .. })));
+    }
+}

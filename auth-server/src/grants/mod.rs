@@ -6,7 +6,7 @@ pub mod issued;
 pub mod refresh_token;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde::{Serialize, Serializer};
 use serde_json::Map;

@@ -36,9 +36,9 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const API: &str = "http://localhost:9001";
 const CALLBACK: &str = "https://web.example/callback";
 
-/// A server without its listener: one person, signed in, and three clients.
-struct World {
-    app: Arc<App>,
+/// A server without its listener: one person, signed in, and some clients. The confidential ones have their name as secret.
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
     clock: Arc<ManualClock>,
     session: RowId,
     account: RowId,
@@ -46,7 +46,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let database = DatabaseUrl::Sqlite(folder.path().join("auth-server.db"));
         let settings = Settings::new(Issuer::parse("http://localhost:9000").unwrap(), database);
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// A code as `/authorize` hands it out, for the client `web` unless `change` says otherwise.
-    async fn code(&self, change: impl FnOnce(&mut NewGrant)) -> String {
+    pub(crate) async fn code(&self, change: impl FnOnce(&mut NewGrant)) -> String {
         let secret: [u8; 32] = self.app.random_bytes();
         let mut new = NewGrant {
             code_hash: SecretHash::of(&secret),
@@ -124,7 +124,15 @@ impl World {
     }
 
     async fn redeem(&self, code: &str) -> Result<TokenResponse, TokenError> {
-        self.request("web", &redemption(code)).await
+        self.redeem_as("web", code).await
+    }
+
+    pub(crate) async fn redeem_as(
+        &self,
+        client: &str,
+        code: &str,
+    ) -> Result<TokenResponse, TokenError> {
+        self.request(client, &redemption(code)).await
     }
 
     async fn refresh(&self, token: &str) -> Result<TokenResponse, TokenError> {
@@ -147,18 +155,23 @@ impl World {
 
 fn seed(sql: &mut dyn Sql, ids: ([RowId; 4], [RowId; 4])) -> Result<(RowId, RowId), StoreError> {
     let api = r#"{"identifier":"http://localhost:9001","name":"Documents","scopes":{"read":"","write":""},
-        "access_token_lifetime":300,"signing_alg":"ES256","default":true,"introspected_by":[]}"#;
+        "access_token_lifetime":300,"signing_alg":"ES256","default":true,"introspected_by":["documents-rs"]}"#;
     apis::put(sql, &serde_json::from_str(api).unwrap())?;
-    for (name, method, rotation) in
-        [("web", "none", true), ("other", "none", true), ("keeper", "client_secret_basic", false)]
-    {
+    for (name, method, rotation) in [
+        ("web", "none", true),
+        ("other", "none", true),
+        ("keeper", "client_secret_basic", false),
+        ("stranger", "client_secret_basic", true),
+        ("documents-rs", "client_secret_post", true),
+    ] {
         let metadata = format!(
             r#"{{"client_id":"{name}","token_endpoint_auth_method":"{method}","refresh_token_rotation":{rotation},
                 "grant_types":["authorization_code","refresh_token","client_credentials"],
                 "scope":"openid offline_access read write","id_token_signed_response_alg":"ES256"}}"#
         );
         let metadata: ClientMetadata = serde_json::from_str(&metadata).unwrap();
-        clients::insert(sql, &NewClient { metadata, secret: None, epoch: 5, created_at: NOW })?;
+        let secret = (method != "none").then(|| SecretHash::of(name.as_bytes()));
+        clients::insert(sql, &NewClient { metadata, secret, epoch: 5, created_at: NOW })?;
     }
     let account = NewAccount {
         subject: Subject::parse("acct_alice").unwrap(),
