@@ -1,5 +1,17 @@
 //! The cases: one test binary, one module a subject. A name is a claim; a case that fails shows where the claim is wrong.
 
+mod attacks;
 mod chromium;
+mod documents;
+mod flows;
 mod house;
+mod jwks;
+mod oidc;
+mod processes;
 mod properties;
+mod rfc6749;
+mod rfc7009;
+mod rfc7636;
+mod rfc7662;
+mod rfc8414;
+mod rfc9068;

@@ -41,10 +41,7 @@ impl Browser {
 
     /// A browser that talks through `http`, for servers with certificates of their own.
     pub fn with(http: Http) -> Self {
-        Self {
-            http,
-            jar: BTreeMap::new(),
-        }
+        Self { http, jar: BTreeMap::new() }
     }
 
     /// Opens a page.
@@ -94,11 +91,7 @@ impl Browser {
 
     /// Puts a cookie there, as an attacker on a neighboring host might.
     pub fn plant(&mut self, host: &str, name: &str, value: &str) {
-        let cookie = Cookie {
-            value: value.to_owned(),
-            path: "/".to_owned(),
-            raw: String::new(),
-        };
+        let cookie = Cookie { value: value.to_owned(), path: "/".to_owned(), raw: String::new() };
         self.jar.insert((host.to_owned(), name.to_owned()), cookie);
     }
 
@@ -122,10 +115,7 @@ impl Browser {
         }
         let answer = send(request).await;
         self.keep(url, &answer);
-        Page {
-            answer,
-            url: url.clone(),
-        }
+        Page { answer, url: url.clone() }
     }
 
     fn cookies_for(&self, url: &Url) -> String {
@@ -177,20 +167,13 @@ impl Page {
     /// The form with that `id`.
     pub fn form(&self, id: &str) -> Form {
         Form::find(&self.text(), id).unwrap_or_else(|| {
-            panic!(
-                "{} answered {} without a form {id}: {}",
-                self.url,
-                self.status(),
-                self.text()
-            )
+            panic!("{} answered {} without a form {id}: {}", self.url, self.status(), self.text())
         })
     }
 
     /// The element with that `id`, if there is one.
     pub fn element(&self, id: &str) -> Option<Tag> {
-        html::tags(&self.text())
-            .into_iter()
-            .find(|tag| tag.get("id") == id)
+        html::tags(&self.text()).into_iter().find(|tag| tag.get("id") == id)
     }
 
     /// Whether it sends the browser elsewhere.

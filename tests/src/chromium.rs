@@ -36,9 +36,7 @@ pub struct Chromium {
 
 impl fmt::Debug for Chromium {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chromium")
-            .field("profile", &self.profile.path())
-            .finish_non_exhaustive()
+        f.debug_struct("Chromium").field("profile", &self.profile.path()).finish_non_exhaustive()
     }
 }
 
@@ -83,11 +81,7 @@ impl Chromium {
             .client(Http::new().into_inner())
             .await
             .expect("chromium starts");
-        Ok(Self {
-            driver,
-            process,
-            profile,
-        })
+        Ok(Self { driver, process, profile })
     }
 
     /// Opens a page and waits until it is loaded.

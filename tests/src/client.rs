@@ -59,11 +59,7 @@ impl Client {
             issuer: issuer.to_owned(),
             id: id.to_owned(),
             secret: secret.to_owned(),
-            auth: if secret.is_empty() {
-                ClientAuth::None
-            } else {
-                ClientAuth::Basic
-            },
+            auth: if secret.is_empty() { ClientAuth::None } else { ClientAuth::Basic },
             redirect_uri: redirect_uri.to_owned(),
             http: Http::new(),
         }
@@ -92,13 +88,7 @@ impl Client {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
-        Pending {
-            state,
-            nonce,
-            verifier,
-            params,
-            endpoint: format!("{}/authorize", self.issuer),
-        }
+        Pending { state, nonce, verifier, params, endpoint: format!("{}/authorize", self.issuer) }
     }
 
     /// POST to `/token` with the client's proof.
@@ -119,17 +109,12 @@ impl Client {
 
     /// Refreshes.
     pub async fn refresh(&self, refresh_token: &str) -> Answer {
-        self.token(&[
-            ("grant_type", "refresh_token"),
-            ("refresh_token", refresh_token),
-        ])
-        .await
+        self.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
     }
 
     /// Asks for a token of its own.
     pub async fn client_credentials(&self, scope: &str) -> Answer {
-        self.token(&[("grant_type", "client_credentials"), ("scope", scope)])
-            .await
+        self.token(&[("grant_type", "client_credentials"), ("scope", scope)]).await
     }
 
     /// Asks about a token (RFC 7662).
@@ -145,12 +130,7 @@ impl Client {
     /// The claims about the person.
     pub async fn userinfo(&self, access_token: &str) -> Answer {
         let url = format!("{}/userinfo", self.issuer);
-        send(
-            self.http
-                .request(Method::GET, &url)
-                .bearer_auth(access_token),
-        )
-        .await
+        send(self.http.request(Method::GET, &url).bearer_auth(access_token)).await
     }
 
     /// The issuer's key set.
@@ -162,9 +142,7 @@ impl Client {
     /// A POST to the issuer with the client's proof.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut fields = fields.to_vec();
-        let mut request = self
-            .http
-            .request(Method::POST, &format!("{}{path}", self.issuer));
+        let mut request = self.http.request(Method::POST, &format!("{}{path}", self.issuer));
         match self.auth {
             ClientAuth::Basic => request = request.header("Authorization", self.basic()),
             ClientAuth::Post => {
@@ -213,19 +191,14 @@ impl Pending {
 
     /// The URL that the browser is sent to.
     pub fn url(&self) -> String {
-        Url::parse_with_params(&self.endpoint, &self.params)
-            .unwrap()
-            .into()
+        Url::parse_with_params(&self.endpoint, &self.params).unwrap().into()
     }
 
     /// The code in the redirect that `page` is, after the checks that a client owes itself: it is the client's redirect,
     /// its own `state`, and the issuer it asked (RFC 9207 section 2.4).
     pub fn code(&self, page: &Page, client: &Client) -> String {
         let location = page.location();
-        assert!(
-            location.as_str().starts_with(&client.redirect_uri),
-            "{location}"
-        );
+        assert!(location.as_str().starts_with(&client.redirect_uri), "{location}");
         assert_eq!(page.location_param("state"), self.state);
         assert_eq!(page.location_param("iss"), client.issuer);
         let code = page.location_param("code");
@@ -277,19 +250,12 @@ impl Documents {
 
     /// A caller with this `Authorization` header, whatever it is.
     pub fn with_authorization(url: &str, authorization: &str) -> Self {
-        Self {
-            authorization: Some(authorization.to_owned()),
-            ..Self::anonymous(url)
-        }
+        Self { authorization: Some(authorization.to_owned()), ..Self::anonymous(url) }
     }
 
     /// A caller without any credential.
     pub fn anonymous(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            authorization: None,
-            http: Http::new(),
-        }
+        Self { url: url.to_owned(), authorization: None, http: Http::new() }
     }
 
     /// Any request, to be dressed further and [`send`]-ed.

@@ -32,9 +32,7 @@ pub fn tags(page: &str) -> Vec<Tag> {
     while let Some(open) = page[at..].find('<') {
         at += open + 1;
         if page[at..].starts_with("!--") {
-            at = page[at..]
-                .find("-->")
-                .map_or(page.len(), |end| at + end + 3);
+            at = page[at..].find("-->").map_or(page.len(), |end| at + end + 3);
         } else if page[at..].starts_with(|c: char| c.is_ascii_alphabetic()) {
             let tag = read_tag(page, at);
             at = tag.content;
@@ -56,9 +54,7 @@ fn read_tag(page: &str, start: usize) -> Tag {
     let mut at = name_len;
     loop {
         at += rest[at..].len()
-            - rest[at..]
-                .trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/')
-                .len();
+            - rest[at..].trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/').len();
         if rest[at..].starts_with('>') || at >= rest.len() {
             break;
         }
@@ -137,16 +133,10 @@ impl Form {
     /// The form with that `id`.
     pub fn find(page: &str, id: &str) -> Option<Self> {
         let tags = tags(page);
-        let start = tags
-            .iter()
-            .position(|tag| tag.name == "form" && tag.get("id") == id)?;
+        let start = tags.iter().position(|tag| tag.name == "form" && tag.get("id") == id)?;
         let form = &tags[start];
-        let end = page[form.content..]
-            .find("</form")
-            .map_or(page.len(), |end| form.content + end);
-        let inside = tags[start + 1..]
-            .iter()
-            .take_while(|tag| tag.content <= end);
+        let end = page[form.content..].find("</form").map_or(page.len(), |end| form.content + end);
+        let inside = tags[start + 1..].iter().take_while(|tag| tag.content <= end);
         let outside = tags.iter().filter(|tag| tag.get("form") == id);
         let mut found = Self {
             action: form.get("action").to_owned(),
@@ -171,8 +161,7 @@ impl Form {
                 } else {
                     "on"
                 };
-                self.fields
-                    .push((tag.get("name").to_owned(), value.to_owned()));
+                self.fields.push((tag.get("name").to_owned(), value.to_owned()));
             }
             _ => {}
         }
@@ -215,10 +204,7 @@ impl Form {
 
     /// The value of a field, or the empty text.
     pub fn get(&self, name: &str) -> &str {
-        self.fields
-            .iter()
-            .find(|(known, _)| known == name)
-            .map_or("", |(_, value)| value)
+        self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
@@ -253,9 +239,6 @@ mod tests {
 
     #[test]
     fn text_that_only_looks_like_a_reference_stays() {
-        assert_eq!(
-            unescape("a & b &unknown; &amp;lt; &#9;"),
-            "a & b &unknown; &lt; \t"
-        );
+        assert_eq!(unescape("a & b &unknown; &amp;lt; &#9;"), "a & b &unknown; &lt; \t");
     }
 }

@@ -112,9 +112,7 @@ impl Answer {
 
     /// A header, or the empty text.
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("an ASCII header"))
+        self.headers.get(name).map_or("", |value| value.to_str().expect("an ASCII header"))
     }
 
     /// A string member of the JSON body, or the empty text.
@@ -138,7 +136,7 @@ impl Answer {
     }
 
     /// Passes the answer on if it has that status; else stops the case with what came instead.
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "cases often only demand the status")]
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(
@@ -191,10 +189,7 @@ impl Challenge {
             assert!(doubled.is_none(), "{name} stands twice");
             rest = tail[end + 1..].trim_start_matches([',', ' ']);
         }
-        Self {
-            scheme: scheme.to_owned(),
-            params,
-        }
+        Self { scheme: scheme.to_owned(), params }
     }
 }
 

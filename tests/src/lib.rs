@@ -5,6 +5,7 @@
 //! | [`oracle`] | hand-made tokens and an issuer that misbehaves on demand; shares nothing with the code under test |
 //! | [`client`] | the verbs of a client, of its user and of a caller of the API |
 //! | [`http`], [`html`], [`browser`] | requests, forms, cookies; redirects only when told |
+//! | [`world`] | the servers in this process, with a clock to move |
 //! | [`processes`] | the servers as real processes |
 //! | [`chromium`] | a real browser |
 //! | [`skip`] | how a case says that it cannot run here |
@@ -17,4 +18,6 @@ pub mod html;
 pub mod http;
 pub mod oracle;
 pub mod processes;
+pub mod seed;
 pub mod skip;
+pub mod world;

@@ -4,9 +4,11 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::http::{Http, try_send};
 
@@ -42,7 +44,9 @@ pub struct Process {
     /// Where it listens, `http://127.0.0.1:PORT`.
     pub url: String,
     child: Child,
-    log: Arc<Mutex<String>>,
+    log: Arc<watch::Sender<String>>,
+    /// Up to where [`until_logged`](Self::until_logged) has looked.
+    read_to: usize,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -67,17 +71,12 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Arc::new(watch::Sender::new(String::new()));
         let readers = vec![
             collect(child.stdout.take().unwrap(), &log),
             collect(child.stderr.take().unwrap(), &log),
         ];
-        Self {
-            url: format!("http://{listen}"),
-            child,
-            log,
-            readers,
-        }
+        Self { url: format!("http://{listen}"), child, log, read_to: 0, readers }
     }
 
     /// Waits for `/readyz`. A process gives no other sign to wait for that both servers and every platform share, so
@@ -94,10 +93,7 @@ impl Process {
                     return;
                 }
                 if let Some(status) = self.child.try_wait().unwrap() {
-                    panic!(
-                        "it ended with {status} before it was ready:\n{}",
-                        self.log()
-                    );
+                    panic!("it ended with {status} before it was ready:\n{}", self.log());
                 }
             }
         })
@@ -106,9 +102,25 @@ impl Process {
         self
     }
 
+    /// Waits until its log has a line with `words` that was written after the last such wait.
+    pub async fn until_logged(mut self, words: &str) -> Self {
+        let seen = self.log.clone();
+        let mut log = seen.subscribe();
+        let from = self.read_to;
+        let found = tokio::time::timeout(
+            PATIENCE,
+            log.wait_for(|log| log[from..].lines().any(|line| line.contains(words))),
+        )
+        .await
+        .is_ok_and(|waited| waited.is_ok());
+        assert!(found, "it does not say {words:?}:\n{}", self.log());
+        self.read_to = self.log().len();
+        self
+    }
+
     /// What it has written so far, to both of its streams.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.borrow().clone()
     }
 
     /// Its process id.
@@ -119,10 +131,7 @@ impl Process {
     /// Sends a signal by its name, `TERM` or `HUP`.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &id])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
         assert!(status.success(), "the signal {name} reaches {id}");
     }
 
@@ -147,10 +156,7 @@ impl Process {
             }
             (status.code(), self.log())
         });
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .expect("it ends in time")
-            .unwrap()
+        tokio::time::timeout(PATIENCE, waiting).await.expect("it ends in time").unwrap()
     }
 }
 
@@ -179,13 +185,14 @@ fn command(program: &str, folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) -> JoinHandle<()> {
+fn collect(stream: impl Read + Send + 'static, log: &Arc<watch::Sender<String>>) -> JoinHandle<()> {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut log = log.lock().unwrap();
-            log.push_str(&line);
-            log.push('\n');
+            log.send_modify(|log| {
+                log.push_str(&line);
+                log.push('\n');
+            });
         }
     })
 }

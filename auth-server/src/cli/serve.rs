@@ -40,6 +40,7 @@ pub async fn run(settings: Settings, _args: &Args) -> Result<(), CliError> {
     let running = spawn(settings, ports).await?;
     announce(&running);
     let end = signals.wait(&running).await;
+    log::info!("stopping");
     running.stop().await;
     match end {
         End::Asked => {

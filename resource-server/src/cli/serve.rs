@@ -34,6 +34,7 @@ pub async fn run(settings: Settings) -> Result<(), Failed> {
         spawn(settings, Ports::default()).await.map_err(|fault| Failed(fault.to_string()))?;
     announce(&running);
     let end = signals.wait(&running).await;
+    log::info!("stopping");
     running.stop().await;
     match end {
         End::Asked => {

@@ -1,3 +1,7 @@
 //! The authorization server as a process of its own, built together with the cases.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    auth_server::run(std::env::args_os())
+}

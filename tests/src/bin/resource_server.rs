@@ -1,3 +1,7 @@
 //! The resource server as a process of its own, built together with the cases.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    resource_server::run(std::env::args_os())
+}

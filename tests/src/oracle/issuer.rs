@@ -93,9 +93,7 @@ impl FakeIssuer {
         let data = web::Data::new(shared.clone());
         let server = background::run(async move {
             let server = HttpServer::new(move || {
-                App::new()
-                    .app_data(data.clone())
-                    .default_service(web::route().to(answer))
+                App::new().app_data(data.clone()).default_service(web::route().to(answer))
             })
             .workers(1)
             .disable_signals()
@@ -107,12 +105,7 @@ impl FakeIssuer {
             handle
         })
         .await;
-        Self {
-            url,
-            key,
-            shared,
-            server,
-        }
+        Self { url, key, shared, server }
     }
 
     /// A right access token of this issuer, see [`Token::access`].
@@ -153,10 +146,7 @@ impl FakeIssuer {
     /// Waits until `fetch` has been asked for `times` times in all.
     pub async fn arrival(&self, fetch: Fetch, times: usize) {
         let mut fetches = self.shared.fetches.subscribe();
-        fetches
-            .wait_for(|fetches| count(fetches, fetch) >= times)
-            .await
-            .unwrap();
+        fetches.wait_for(|fetches| count(fetches, fetch) >= times).await.unwrap();
     }
 }
 
@@ -185,10 +175,9 @@ async fn answer(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse
         let (body, suffers) = match fetch {
             Fetch::Metadata => (state.metadata.to_string(), state.metadata_suffers),
             // Keys stand elsewhere too: whoever follows a redirect or a `jku` finds what it looks for, and is found out.
-            Fetch::Jwks | Fetch::Elsewhere => (
-                json!({ "keys": state.keys }).to_string(),
-                fetch == Fetch::Jwks,
-            ),
+            Fetch::Jwks | Fetch::Elsewhere => {
+                (json!({ "keys": state.keys }).to_string(), fetch == Fetch::Jwks)
+            }
         };
         (body, suffers, state.cache_control.clone())
     };
@@ -210,7 +199,10 @@ async fn answer(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse
             HttpResponse::build(StatusCode::from_u16(status).unwrap()).finish()
         }
         Mood::Redirecting(to) => HttpResponse::Found().insert_header((LOCATION, to)).finish(),
-        Mood::Oversized(bytes) => response.body(format!("{body:bytes$}")),
+        Mood::Oversized(bytes) => {
+            let blanks = " ".repeat(bytes.saturating_sub(body.len()));
+            response.body(format!("{body}{blanks}"))
+        }
         Mood::Dripping => {
             let half = Bytes::copy_from_slice(&body.as_bytes()[..body.len() / 2]);
             let rest = stream::pending::<Result<Bytes, actix_web::Error>>();
@@ -233,13 +225,10 @@ mod tests {
         assert_eq!(http.get(&jwks).await.json()["keys"][0]["kid"], "k1");
         issuer.set_mood(Mood::Failing(503));
         assert_eq!(http.get(&jwks).await.status, 503);
-        issuer.set_mood(Mood::Oversized(1_000));
-        assert_eq!(http.get(&jwks).await.body.len(), 1_000);
+        issuer.set_mood(Mood::Oversized(100_000));
+        assert_eq!(http.get(&jwks).await.body.len(), 100_000);
         let metadata = format!("{}/.well-known/openid-configuration", issuer.url);
-        assert_eq!(
-            http.get(&metadata).await.json()["issuer"],
-            issuer.url.as_str()
-        );
+        assert_eq!(http.get(&metadata).await.json()["issuer"], issuer.url.as_str());
         assert_eq!(issuer.count(Fetch::Jwks), 3);
         assert_eq!(issuer.count(Fetch::Metadata), 1);
     }

@@ -83,11 +83,7 @@ impl Key {
             Alg::EdDsa => Pair::Ed(Arc::new(Ed25519KeyPair::generate().unwrap())),
             Alg::Rs256 | Alg::Ps256 => Pair::Rsa(RSA_PAIRS[0].clone()),
         };
-        Self {
-            alg,
-            kid: kid.to_owned(),
-            pair,
-        }
+        Self { alg, kid: kid.to_owned(), pair }
     }
 
     /// A key that nobody published, of the same algorithm and under the same name: what a forger has.
@@ -103,10 +99,7 @@ impl Key {
     /// The same key under another name.
     #[must_use]
     pub fn named(&self, kid: &str) -> Self {
-        Self {
-            kid: kid.to_owned(),
-            ..self.clone()
-        }
+        Self { kid: kid.to_owned(), ..self.clone() }
     }
 
     /// The signature of `input`, as its algorithm has it on the wire.
@@ -117,11 +110,8 @@ impl Key {
             (Pair::Ed(pair), _) => pair.sign(input).as_ref().to_vec(),
             (Pair::Rsa(pair), alg) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                let padding: &'static dyn RsaEncoding = if alg == Alg::Ps256 {
-                    &RSA_PSS_SHA256
-                } else {
-                    &RSA_PKCS1_SHA256
-                };
+                let padding: &'static dyn RsaEncoding =
+                    if alg == Alg::Ps256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
                 pair.sign(padding, &random, input, &mut signature).unwrap();
                 signature
             }
@@ -162,15 +152,9 @@ impl Key {
     /// The public half as PEM, with its final line end.
     pub fn pem(&self) -> String {
         let text = STANDARD.encode(self.der());
-        let lines: Vec<&str> = text
-            .as_bytes()
-            .chunks(64)
-            .map(|line| std::str::from_utf8(line).unwrap())
-            .collect();
-        format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            lines.join("\n")
-        )
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 }
 
@@ -180,23 +164,16 @@ pub(super) fn verifies(jwk: &Value, input: &[u8], signature: &[u8]) -> bool {
     match jwk["alg"].as_str().unwrap() {
         "ES256" => {
             let point = [vec![4], part("x"), part("y")].concat();
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-                .verify(input, signature)
-                .is_ok()
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(input, signature).is_ok()
         }
-        "EdDSA" => UnparsedPublicKey::new(&ED25519, part("x"))
-            .verify(input, signature)
-            .is_ok(),
+        "EdDSA" => UnparsedPublicKey::new(&ED25519, part("x")).verify(input, signature).is_ok(),
         name => {
             let padding = match name {
                 "RS256" => &RSA_PKCS1_2048_8192_SHA256,
                 "PS256" => &RSA_PSS_2048_8192_SHA256,
                 other => panic!("a key for {other} was published"),
             };
-            let public = PublicKeyComponents {
-                n: part("n"),
-                e: part("e"),
-            };
+            let public = PublicKeyComponents { n: part("n"), e: part("e") };
             public.verify(padding, input, signature).is_ok()
         }
     }

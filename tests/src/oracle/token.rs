@@ -110,6 +110,12 @@ impl Token {
         self.raw_header(text)
     }
 
+    /// Signed by `key`, and naming it.
+    #[must_use]
+    pub fn with_key(self, key: &Key) -> Self {
+        self.header("alg", key.alg.name()).header("kid", key.kid.as_str()).signed_by(key)
+    }
+
     /// Signed by another key; the header stays as it is.
     #[must_use]
     pub fn signed_by(mut self, key: &Key) -> Self {
@@ -133,9 +139,7 @@ impl Token {
 
     /// The payload's text.
     pub fn payload(&self) -> String {
-        self.raw_claims
-            .clone()
-            .unwrap_or_else(|| Value::Object(self.claims.clone()).to_string())
+        self.raw_claims.clone().unwrap_or_else(|| Value::Object(self.claims.clone()).to_string())
     }
 
     /// The token in compact serialization.
@@ -213,10 +217,7 @@ mod tests {
             let key = Key::new(alg, "k");
             let signature = key.forged().sign(b"input");
             assert!(!verifies(&key.jwk(), b"input", &signature), "{alg:?}");
-            assert!(
-                verifies(&key.jwk(), b"input", &key.sign(b"input")),
-                "{alg:?}"
-            );
+            assert!(verifies(&key.jwk(), b"input", &key.sign(b"input")), "{alg:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Properties of the parsers that read what strangers send: nothing panics, nothing ambiguous gets through.
+//! The vocabulary that both servers share: scopes, JSON, signed tokens, key sets, identifiers.
 
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,0 +1,7 @@
+//! Whole flows: through client libraries that we did not write, and through every page a person may meet on the way.
+
+mod foreign;
+mod pages;
+mod prompts;
+mod sign_out;
+mod whole;

@@ -1,0 +1,174 @@
+//! Both servers as real processes: how they start, refuse to start, tell their health, reload, and stop.
+
+use tests::http::{Http, try_send};
+use tests::oracle::FakeIssuer;
+use tests::processes::{Process, free_port, run};
+
+/// The authorization server's program, as fresh as the cases.
+pub const AUTH_SERVER: &str = env!("CARGO_BIN_EXE_auth-server-under-test");
+/// The resource server's program.
+pub const RESOURCE_SERVER: &str = env!("CARGO_BIN_EXE_resource-server-under-test");
+
+const BOTH: [&str; 2] = [AUTH_SERVER, RESOURCE_SERVER];
+
+#[tokio::test]
+async fn a_server_is_ready_soon_and_stops_with_status_0() {
+    let issuer = FakeIssuer::start().await;
+    for program in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let args = if program == RESOURCE_SERVER { vec!["--issuer", &issuer.url] } else { vec![] };
+        let server = Process::start(program, folder.path(), free_port(), &args).await;
+        let health = Http::new().get(&format!("{}/healthz", server.url)).await;
+        assert_eq!(health.status, 200);
+        let (status, log) = server.stop().await;
+        assert_eq!(status, Some(0), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn every_wrong_setting_is_told_at_once_and_nothing_is_started() {
+    for program in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        std::fs::write(&file, "workers = \"many\"\nno_such_key = 1\n").unwrap();
+        let output = run(
+            program,
+            folder.path(),
+            &[
+                "serve",
+                "--config",
+                "settings.toml",
+                "--issuer",
+                "http://id.example",
+                "--tls-cert",
+                "only.pem",
+            ],
+            "",
+        );
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for wrong in ["workers", "no_such_key", "issuer", "tls"] {
+            assert!(said.contains(wrong), "{wrong} is missing in: {said}");
+        }
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "no database was made: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flag_beats_the_environment_and_that_beats_the_file() {
+    for (program, variable) in
+        [(AUTH_SERVER, "AUTH_SERVER_LISTEN"), (RESOURCE_SERVER, "RESOURCE_SERVER_LISTEN")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("s.toml"), "listen = \"127.0.0.1:1\"\nworkers = 1\n")
+            .unwrap();
+        let listens_at = |flags: &[&str], variable_set: bool| {
+            let mut command = std::process::Command::new(program);
+            command
+                .arg("healthcheck")
+                .args(["--config", "s.toml"])
+                .args(flags)
+                .current_dir(folder.path());
+            if variable_set {
+                command.env(variable, "127.0.0.1:2");
+            }
+            command.output().unwrap()
+        };
+        // Nobody listens there, so each is a failure of its own, after the settings were read.
+        for output in [
+            listens_at(&[], false),
+            listens_at(&[], true),
+            listens_at(&["--listen", "127.0.0.1:3"], true),
+        ] {
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_health_check_says_what_readyz_says() {
+    let issuer = FakeIssuer::start().await;
+    for program in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let check =
+            || run(program, folder.path(), &["healthcheck", "--listen", &listen], "").status.code();
+        assert_eq!(check(), Some(1), "nobody is there");
+        let args = if program == RESOURCE_SERVER { vec!["--issuer", &issuer.url] } else { vec![] };
+        let server = Process::start(program, folder.path(), port, &args).await;
+        assert_eq!(check(), Some(0));
+        server.stop().await;
+        assert_eq!(check(), Some(1));
+    }
+}
+
+/// SIGHUP loads a new certificate; one that does not fit its key changes nothing.
+#[tokio::test]
+async fn a_certificate_is_replaced_without_a_restart() {
+    let issuer = FakeIssuer::start().await;
+    for program in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let issue = || {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+            std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem())
+                .unwrap();
+            made.cert.der().to_vec()
+        };
+        let first = issue();
+        let port = free_port();
+        let url = format!("https://localhost:{port}/healthz");
+        let own = format!("https://localhost:{port}");
+        let issued_by = if program == AUTH_SERVER { own.as_str() } else { issuer.url.as_str() };
+        let args = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--issuer", issued_by];
+        let server = Process::launch(program, folder.path(), port, &args);
+        let server = server.until_logged("listen=127").await;
+        let trusts = async |certificate: &Vec<u8>| {
+            let http = Http::trusting(std::slice::from_ref(certificate));
+            try_send(http.request(reqwest::Method::GET, &url)).await.is_ok()
+        };
+        assert!(trusts(&first).await);
+        let second = issue();
+        assert!(!trusts(&second).await, "not yet");
+        server.signal("HUP");
+        let server = server.until_logged("certificate and key reloaded").await;
+        assert!(trusts(&second).await);
+        assert!(!trusts(&first).await);
+        std::fs::write(folder.path().join("key.pem"), "not a key").unwrap();
+        server.signal("HUP");
+        let server = server.until_logged("old ones stay").await;
+        assert!(trusts(&second).await, "the old pair stays");
+        assert_eq!(server.stop().await.0, Some(0));
+    }
+}
+
+/// What is under way when the signal comes is answered.
+#[tokio::test]
+async fn a_stop_answers_what_is_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = FakeIssuer::start().await;
+    issuer.set_mood(tests::oracle::Mood::Hanging);
+    let port = free_port();
+    let resource = format!("http://127.0.0.1:{port}");
+    let args = ["--issuer", &issuer.url, "--resource", &resource];
+    let server = Process::launch(RESOURCE_SERVER, folder.path(), port, &args);
+    let server = server.until_logged("listen=127").await;
+    let now = shared_types::Clock::now(&shared_types::SystemClock).as_i64();
+    let token = issuer.token(&resource, now).text();
+    let asked = tokio::spawn(async move {
+        tests::client::Documents::bearer(&resource, &token).whoami().await.status
+    });
+    issuer.arrival(tests::oracle::Fetch::Jwks, 1).await;
+    server.signal("TERM");
+    let server = server.until_logged("stopping").await;
+    issuer.set_mood(tests::oracle::Mood::Well);
+    assert_eq!(asked.await.unwrap(), 200);
+    assert_eq!(server.end().await.0, Some(0));
+}

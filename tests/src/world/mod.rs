@@ -1,0 +1,126 @@
+//! Worlds: servers in this process, on ports and databases of their own, with a clock that moves when a case says so.
+
+mod auth;
+mod guarded;
+
+pub use auth::{ALICE, Auth, BOB, NATIVE_CALLBACK, SECRET, WEB_CALLBACK, clock, state};
+pub use guarded::{Guarded, api_settings};
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use shared_types::{Clock as _, ManualClock, UnixSeconds};
+use tempfile::TempDir;
+
+use crate::browser::{Browser, Page};
+use crate::client::{Client, Documents, Pending, sign_in};
+use crate::http::Answer;
+
+/// When worlds begin: a moment in 2026 without a meaning of its own.
+pub const NOW: UnixSeconds = UnixSeconds::new(1_790_000_000);
+
+/// A loopback address whose port was free just now. Servers bind it again at once; their identifiers hold it already, so
+/// they cannot take any other.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Both servers, joined by nothing but the wire and the clock.
+#[derive(Debug)]
+pub struct World {
+    /// The time of both.
+    pub clock: Arc<ManualClock>,
+    /// The authorization server.
+    pub auth: Auth,
+    /// The resource server's identifier and address.
+    pub resource: String,
+    /// The resource server.
+    pub api: resource_server::Running,
+    folder: TempDir,
+}
+
+impl World {
+    /// Both servers with what [`state`] declares.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same with other settings of the authorization server.
+    pub async fn with(change: impl FnOnce(&mut auth_server::Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = clock();
+        let resource = format!("http://{}", free_address());
+        let auth = Auth::start(folder.path(), &state(&resource), &clock, change).await;
+        let settings = api_settings(&resource, &[&auth.issuer], folder.path());
+        let api = guarded::spawn(settings, clock.clone()).await;
+        Self { clock, auth, resource, api, folder }
+    }
+
+    /// The authorization server stops and starts again; the resource server stays.
+    pub async fn restart_auth(mut self) -> Self {
+        self.auth = self.auth.restart().await;
+        self
+    }
+
+    /// Where both keep their databases.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The time, in Unix seconds.
+    pub fn now(&self) -> i64 {
+        self.clock.now().as_i64()
+    }
+
+    /// The confidential client.
+    pub fn web(&self) -> Client {
+        Client::new(&self.auth.issuer, "web", SECRET, WEB_CALLBACK)
+    }
+
+    /// The public client.
+    pub fn native(&self) -> Client {
+        Client::new(&self.auth.issuer, "native", "", NATIVE_CALLBACK)
+    }
+
+    /// The client that acts for itself.
+    pub fn machine(&self) -> Client {
+        Client::new(&self.auth.issuer, "machine", SECRET, "")
+    }
+
+    /// The client that may introspect tokens for the documents API.
+    pub fn introspector(&self) -> Client {
+        Client::new(&self.auth.issuer, "documents-rs", SECRET, "")
+    }
+
+    /// A caller of the API with a bearer token.
+    pub fn documents(&self, token: &str) -> Documents {
+        Documents::bearer(&self.resource, token)
+    }
+
+    /// Alice signs in with a new browser and consents; gives the code and what belongs to it.
+    pub async fn code(&self, client: &Client, scope: &str, tag: &str) -> (String, Pending) {
+        let mut browser = Browser::new();
+        let (page, pending) = self.authorize(&mut browser, client, scope, tag).await;
+        (pending.code(&page, client), pending)
+    }
+
+    /// Alice goes through an authorization request in `browser`; gives the redirect that ends it.
+    pub async fn authorize(
+        &self,
+        browser: &mut Browser,
+        client: &Client,
+        scope: &str,
+        tag: &str,
+    ) -> (Page, Pending) {
+        let pending = client.begin(scope, tag);
+        let page = sign_in(browser, &pending.url(), ALICE.0, ALICE.1).await;
+        (page, pending)
+    }
+
+    /// The whole way: sign-in, consent, code, tokens.
+    pub async fn tokens(&self, client: &Client, scope: &str, tag: &str) -> Answer {
+        let (code, pending) = self.code(client, scope, tag).await;
+        client.redeem(&code, &pending).await.expect(200)
+    }
+}
