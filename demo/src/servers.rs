@@ -114,10 +114,11 @@ impl House {
                     story::say("a server could not be asked to stop, it is ended");
                 }
             }
-            if tokio::time::timeout(Duration::from_secs(12), server.wait()).await.is_err() {
-                if let Err(error) = server.kill().await {
-                    story::say(&format!("a server could not be ended: {error}"));
-                }
+            let stopped = tokio::time::timeout(Duration::from_secs(12), server.wait()).await;
+            if stopped.is_err()
+                && let Err(error) = server.kill().await
+            {
+                story::say(&format!("a server could not be ended: {error}"));
             }
         }
     }

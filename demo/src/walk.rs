@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Page, Visit};
-use crate::oauth::{self, Client, Tokens};
+use crate::oauth::{self, Client, Pending, Tokens};
 use crate::servers::Plan;
 use crate::story::{came, say, sent, short, step};
 
@@ -13,7 +13,9 @@ use crate::story::{came, say, sent, short, step};
 pub async fn walk(plan: &Plan, client: &Client) -> anyhow::Result<()> {
     let api = Api::new(&plan.resource)?;
     closed_door(&api).await?;
-    let tokens = sign_in(plan, client).await?;
+    let (browser, code, pending) = sign_in(plan, client).await?;
+    redeem(client, &code, &pending).await?;
+    let tokens = replay(client, browser, &code, &pending).await?;
     documents(&api, &tokens).await?;
     let tokens = refresh(client, &tokens).await?;
     machine(&api, client).await?;
@@ -34,7 +36,7 @@ async fn closed_door(api: &Api) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sign_in(plan: &Plan, client: &Client) -> anyhow::Result<Tokens> {
+async fn sign_in(plan: &Plan, client: &Client) -> anyhow::Result<(Browser, String, Pending)> {
     step("The client reads what the authorization server says of itself");
     came(&format!(
         "issuer {}, authorization_endpoint, token_endpoint, jwks_uri, …",
@@ -72,9 +74,13 @@ async fn sign_in(plan: &Plan, client: &Client) -> anyhow::Result<Tokens> {
         short(&code)
     ));
 
+    Ok((browser, code, pending))
+}
+
+async fn redeem(client: &Client, code: &str, pending: &Pending) -> anyhow::Result<()> {
     step("The client redeems the code");
     sent("POST /token with the code, the PKCE secret and its own credentials");
-    let (tokens, who) = client.redeem(&code, &pending).await?;
+    let (tokens, who) = client.redeem(code, pending).await?;
     came(&format!(
         "an access token  {}  good for {} s, scope: {}",
         short(&tokens.access_token),
@@ -95,8 +101,18 @@ async fn sign_in(plan: &Plan, client: &Client) -> anyhow::Result<Tokens> {
     sent("GET /userinfo with the access token");
     came(&format!("her name, since she allowed the scope profile: {name}"));
 
+    Ok(())
+}
+
+/// The replay ends what the first use gave, so the client comes back for more: without a click this time.
+async fn replay(
+    client: &Client,
+    mut browser: Browser,
+    code: &str,
+    pending: &Pending,
+) -> anyhow::Result<Tokens> {
     step("Somebody tries the same code again");
-    match client.redeem(&code, &pending).await {
+    match client.redeem(code, pending).await {
         Ok(_) => bail!("a code was redeemed twice"),
         Err(error) => came(&format!(
             "{error}: and everything the first use gave is revoked, since one of the two is a thief"
