@@ -1,6 +1,6 @@
 //! `auth-server account …`: people who sign in. Works beside a running server, which sees the effect at once.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read};
 
 use clap::Subcommand;
 use database::Sql;
@@ -220,7 +220,11 @@ fn find_in(sql: &mut dyn Sql, named: &str) -> Result<Option<Account>, StoreError
 
 /// The password, and whether it was generated: one line on standard input, unless that is a terminal (which would show it) or empty.
 fn new_password(bench: &Workbench, generate: bool) -> Result<(PlainSecret, bool), CliError> {
-    let given = if generate || std::io::stdin().is_terminal() { None } else { read_password()? };
+    let given = if generate || std::io::stdin().is_terminal() {
+        None
+    } else {
+        read_password(std::io::stdin())?
+    };
     let Some(password) = given else {
         return Ok((password::generate(&*bench.random), true));
     };
@@ -228,11 +232,12 @@ fn new_password(bench: &Workbench, generate: bool) -> Result<(PlainSecret, bool)
     Ok((password, false))
 }
 
-fn read_password() -> Result<Option<PlainSecret>, CliError> {
+/// The one line of `input` without its end; `None` when there is nothing.
+fn read_password(input: impl Read) -> Result<Option<PlainSecret>, CliError> {
     let mut text = String::new();
     // Two bytes for the end of the line, one to notice that there is too much.
     let limit = u64::try_from(MAX_PASSWORD_BYTES + 3).unwrap_or(u64::MAX);
-    std::io::stdin()
+    input
         .take(limit)
         .read_to_string(&mut text)
         .map_err(|error| CliError::Failed(format!("standard input cannot be read: {error}")))?;
@@ -292,5 +297,48 @@ fn report(username: &str, subject: &Subject, done: &str, password: Option<&Shown
     output::line(format_args!("account {username} ({subject}): {done}"));
     if let Some(shown) = password {
         output::line(shown.sentence("password"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: &str) -> Result<Option<String>, u8> {
+        read_password(input.as_bytes())
+            .map(|password| password.map(|password| password.expose().to_owned()))
+            .map_err(|error| error.status())
+    }
+
+    #[test]
+    fn a_password_is_one_line_with_or_without_its_end() {
+        for input in ["correct horse", "correct horse\n", "correct horse\r\n"] {
+            assert_eq!(read(input), Ok(Some("correct horse".into())), "{input:?}");
+        }
+        assert_eq!(read(" blanks stay \n"), Ok(Some(" blanks stay ".into())));
+        assert_eq!(read("two\nlines\n"), Err(2));
+    }
+
+    #[test]
+    fn nothing_on_standard_input_means_generate_one() {
+        for input in ["", "\n", "\r\n"] {
+            assert_eq!(read(input), Ok(None), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_cut_to_fit() {
+        let endless = "x".repeat(100_000);
+        let taken = read_password(endless.as_bytes()).unwrap().unwrap();
+        assert_eq!(password::check_password(&taken), Err(password::PasswordFault::TooLong));
+    }
+
+    #[test]
+    fn claims_are_checked_before_anything_is_asked_of_the_database() {
+        assert!(claims(r#"{"name":"Alice"}"#).is_ok());
+        for bad in ["", "[]", r#"{"name":1}"#, r#"{"name":"a","name":"b"}"#, r#"{"role":"admin"}"#]
+        {
+            assert!(claims(bad).is_err(), "{bad}");
+        }
     }
 }
