@@ -2,9 +2,12 @@
 
 pub mod account;
 pub mod api;
+pub mod audience;
 pub mod authorization_request;
 pub mod client;
 pub mod consent;
+pub mod declared_state;
+pub mod duration;
 pub mod grant;
 pub mod password;
 pub mod pkce;
