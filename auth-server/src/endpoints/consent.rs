@@ -8,8 +8,9 @@ use shared_types::{Scope, ScopeToken};
 use url::Url;
 
 use super::pages::csrf;
+use super::pages::issue::Consent;
 use super::pages::page::{self, ClientInfo, ConsentPage, ScopeLine};
-use super::pages::progress::{self, Consent, Visit, Visitor};
+use super::pages::progress::{self, Visit, Visitor};
 use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::audience::issuer_scope;

@@ -198,9 +198,12 @@ async fn verify(
 ) -> Result<Option<Account>, PageFault> {
     let stored = account.as_ref().and_then(|account| account.password_hash.clone());
     let matches = app.passwords.verify(stored.clone(), password.clone()).await?;
-    let Some(account) = account.filter(|account| matches && account.enabled) else {
-        record(app, "failed", request, None);
-        return Ok(None);
+    let account = match account {
+        Some(account) if matches && account.enabled => account,
+        other => {
+            record(app, "failed", request, other.as_ref());
+            return Ok(None);
+        }
     };
     if let Some(old) = stored.filter(|stored| app.passwords.needs_rehash(stored)) {
         let (id, new) = (account.id, app.passwords.hash(password, app.random_bytes()).await?);

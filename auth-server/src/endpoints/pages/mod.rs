@@ -4,6 +4,7 @@
 
 pub mod cookies;
 pub mod csrf;
+pub mod issue;
 pub mod page;
 pub mod progress;
 pub mod reply;

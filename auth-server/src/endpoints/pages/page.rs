@@ -240,6 +240,45 @@ mod tests {
         assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{policy}");
     }
 
+    /// Relative luminance of `#rrggbb` ([WCAG 2.2](https://www.w3.org/TR/WCAG22/#dfn-relative-luminance)).
+    fn luminance(color: &str) -> f64 {
+        let channel = |at: usize| {
+            let value =
+                f64::from(u8::from_str_radix(color.get(at..at + 2).unwrap(), 16).unwrap()) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    #[test]
+    fn every_pair_of_colors_has_the_contrast_of_wcag_aa() {
+        let schemes: Vec<_> = STYLE.split(":root {").skip(1).collect();
+        assert_eq!(schemes.len(), 2, "light and dark");
+        for scheme in schemes {
+            let color = |name: &str| {
+                let value = scheme.split(&format!("--{name}: ")).nth(1).unwrap();
+                luminance(value.get(..7).unwrap())
+            };
+            for (front, back, least) in [
+                ("ink", "card", 4.5),
+                ("ink", "field", 4.5),
+                ("soft", "card", 4.5),
+                ("soft", "paper", 4.5),
+                ("accent", "card", 4.5),
+                ("accent-deep", "card", 4.5),
+                ("on-accent", "accent", 4.5),
+                ("on-accent", "accent-deep", 4.5),
+                ("alert", "alert-paper", 4.5),
+                ("field-line", "card", 3.0),
+                ("field-line", "field", 3.0),
+            ] {
+                let (one, other) = (color(front), color(back));
+                let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+                assert!(contrast >= least, "{front} on {back}: {contrast:.2}");
+            }
+        }
+    }
+
     #[test]
     fn what_stands_between_the_tags_is_what_was_hashed() {
         let page = FormPostPage {
