@@ -158,7 +158,7 @@ mod tests {
         let params = Params::parse(form.as_bytes()).unwrap();
         let request =
             ClientRequest { params, authorization, address: "127.0.0.1".parse().unwrap() };
-        let response = super::post(web::Data::from(world.app.clone()), Ok(request)).await?;
+        let response = post(web::Data::from(world.app.clone()), Ok(request)).await?;
         assert_eq!(response.headers().get("cache-control").unwrap(), "no-store");
         Ok(serde_json::from_slice(&to_bytes(response.into_body()).await.unwrap()).unwrap())
     }

@@ -208,3 +208,56 @@ impl ResponseError for TokenError {
             .json(ErrorBody { error: code, error_description: Some(description(code).to_owned()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(cause: &TokenError, name: &str) -> Option<String> {
+        let response = cause.error_response();
+        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_client_learns_the_class_of_a_fault_and_the_status_that_goes_with_it() {
+        let refused = |basic| TokenError::ClientRefused { why: "", basic };
+        for (cause, error, status) in [
+            (TokenError::Missing("code"), ErrorCode::InvalidRequest, 400),
+            (refused(false), ErrorCode::InvalidClient, 401),
+            (TokenError::GrantUnknown, ErrorCode::UnsupportedGrantType, 400),
+            (TokenError::GrantNotAllowed, ErrorCode::UnauthorizedClient, 400),
+            (TokenError::CodeReplayed, ErrorCode::InvalidGrant, 400),
+            (TokenError::ScopeRefused, ErrorCode::InvalidScope, 400),
+            (TargetFault::NothingGranted.into(), ErrorCode::InvalidScope, 400),
+            (TargetFault::Unknown.into(), ErrorCode::InvalidTarget, 400),
+            (TokenError::Throttled(7), ErrorCode::TemporarilyUnavailable, 429),
+            (StoreError::Unavailable(String::new()).into(), ErrorCode::TemporarilyUnavailable, 503),
+            (StoreError::Corrupt(String::new()).into(), ErrorCode::ServerError, 500),
+            (ParamsFault::TooLarge.into(), ErrorCode::InvalidRequest, 413),
+            (ParamsFault::TooSlow.into(), ErrorCode::InvalidRequest, 408),
+        ] {
+            assert_eq!((cause.code(), cause.status_code().as_u16()), (error, status), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_is_owed_only_where_the_header_was_tried() {
+        let refused = |basic| TokenError::ClientRefused { why: "", basic };
+        assert!(header(&refused(true), "www-authenticate").unwrap().starts_with("Basic "));
+        assert_eq!(header(&refused(false), "www-authenticate"), None);
+    }
+
+    #[test]
+    fn who_may_try_again_is_told_when() {
+        assert_eq!(header(&TokenError::Throttled(7), "retry-after").unwrap(), "7");
+        let away = TokenError::Store(StoreError::Unavailable(String::new()));
+        assert_eq!(header(&away, "retry-after").unwrap(), RETRY_AFTER.to_string());
+        assert_eq!(header(&TokenError::CodeUnknown, "retry-after"), None);
+    }
+
+    #[test]
+    fn no_refusal_may_be_kept_by_a_cache() {
+        assert_eq!(header(&TokenError::CodeUnknown, "cache-control").unwrap(), "no-store");
+        assert_eq!(header(&TokenError::CodeUnknown, "pragma").unwrap(), "no-cache");
+    }
+}
