@@ -92,6 +92,7 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<(Command, Settin
 
 /// The whole command with a flag for each setting.
 fn command() -> clap::Command {
+    let defaults = Settings::default();
     Cli::command().mut_subcommands(|command| {
         // What a command beside the server does not use works there too, but its help would drown in it.
         let runs = matches!(command.get_name(), "serve" | "config" | "healthcheck");
@@ -101,14 +102,13 @@ fn command() -> clap::Command {
             .hide_env_values(true)
             .value_name("FILE")
             .help("The settings file, TOML");
-        let flags = KEYS.iter().map(|key| flag(key).hide(!runs && !key.shared));
+        let flags = KEYS.iter().map(|key| flag(key, &defaults).hide(!runs && !key.shared));
         command.args(std::iter::once(file).chain(flags).map(|arg| arg.global(true)))
     })
 }
 
-fn flag(key: &'static Key) -> clap::Arg {
-    let default =
-        (key.get)(&Settings::default()).map(|value| format!(" [default: {}]", plain(&value)));
+fn flag(key: &'static Key, defaults: &Settings) -> clap::Arg {
+    let default = (key.get)(defaults).map(|value| format!(" [default: {}]", plain(&value)));
     let arg = clap::Arg::new(key.id())
         .long(key.flag())
         .env(key.variable())
