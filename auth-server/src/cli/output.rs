@@ -79,8 +79,12 @@ pub fn show_once(
         .collect();
     let path = folder.join(format!("{safe}.secret"));
     let write = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        // An earlier secret makes way first: its file may have been opened to others meanwhile, and its mode would stay.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         writeln!(file, "{}", secret.expose())?;
         file.sync_all()
     };
