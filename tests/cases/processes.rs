@@ -1,8 +1,11 @@
 //! Both servers as real processes: how they start, refuse to start, tell their health, reload, and stop.
 
+use shared_types::{Clock as _, SystemClock};
 use tests::http::{Http, try_send};
 use tests::oracle::FakeIssuer;
 use tests::processes::{Process, free_port, run};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The authorization server's program, as fresh as the cases.
 pub const AUTH_SERVER: &str = env!("CARGO_BIN_EXE_auth-server-under-test");
@@ -149,26 +152,33 @@ async fn a_certificate_is_replaced_without_a_restart() {
     }
 }
 
-/// What is under way when the signal comes is answered.
+/// What is under way when the signal comes is answered. The interim answer 100 (RFC 9110 section 10.1.1) shows that it is.
 #[tokio::test]
 async fn a_stop_answers_what_is_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let issuer = FakeIssuer::start().await;
-    issuer.set_mood(tests::oracle::Mood::Hanging);
     let port = free_port();
     let resource = format!("http://127.0.0.1:{port}");
     let args = ["--issuer", &issuer.url, "--resource", &resource];
-    let server = Process::launch(RESOURCE_SERVER, folder.path(), port, &args);
-    let server = server.until_logged("listen=127").await;
-    let now = shared_types::Clock::now(&shared_types::SystemClock).as_i64();
-    let token = issuer.token(&resource, now).text();
-    let asked = tokio::spawn(async move {
-        tests::client::Documents::bearer(&resource, &token).whoami().await.status
-    });
-    issuer.arrival(tests::oracle::Fetch::Jwks, 1).await;
+    let server = Process::start(RESOURCE_SERVER, folder.path(), port, &args).await;
+    let token = issuer.token(&resource, SystemClock.now().as_i64()).text();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let body = r#"{"title":"t","body":"b"}"#;
+    let head = format!(
+        "POST /documents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).await.unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     server.signal("TERM");
     let server = server.until_logged("stopping").await;
-    issuer.set_mood(tests::oracle::Mood::Well);
-    assert_eq!(asked.await.unwrap(), 200);
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
     assert_eq!(server.end().await.0, Some(0));
 }

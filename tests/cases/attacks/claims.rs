@@ -267,3 +267,21 @@ async fn a_cached_token_dies_with_its_key() {
     let of_next: Token = api.token().with_key(&next);
     assert_eq!(api.ask(&of_next.text()).await.status, 200);
 }
+
+/// Oathkeeper GHSA-4mq7-pvjg-xp2r, fast-jwt GHSA-rp9m-7r4c-75qg: what one verifier had accepted, another took from the cache.
+#[tokio::test]
+async fn a_token_that_one_server_remembers_opens_no_other() {
+    let first = Guarded::start().await;
+    let second = Guarded::start_with(&[&first.issuer.url]).await;
+    let token = first.token().text();
+    for _ in 0..2 {
+        assert_eq!(first.ask(&token).await.status, 200);
+        second.refuses(&token, "aud").await;
+    }
+    let both = first.token().claim("aud", json!([first.url, second.url])).text();
+    assert_eq!(first.ask(&both).await.status, 200);
+    assert_eq!(second.ask(&both).await.status, 200);
+    second.clock.advance(300);
+    second.refuses(&both, "expired").await;
+    assert_eq!(first.ask(&both).await.status, 200, "its own time is another");
+}

@@ -184,6 +184,33 @@ async fn a_request_with_two_lengths_is_refused() {
     }
 }
 
+/// oauth2-proxy CVE-2025-64484, `mod_auth_openidc`: headers of a gate that is not there, believed all the same.
+#[tokio::test]
+async fn headers_that_name_a_person_name_nobody() {
+    let api = Guarded::start().await;
+    let names = [
+        "X-Forwarded-User",
+        "X-Forwarded-Access-Token",
+        "X_Forwarded_User",
+        "X-Auth-Request-User",
+        "X-Remote-User",
+        "Remote-User",
+        "OIDC_CLAIM_sub",
+        "X-Original-URI",
+        "X-Forwarded-Uri",
+        "X-Rewrite-Url",
+        "X-HTTP-Method-Override",
+    ];
+    let mut forged = Documents::anonymous(&api.url).request(Method::GET, "/whoami");
+    let mut honest = api.documents(&api.token().text()).request(Method::GET, "/whoami");
+    for name in names {
+        forged = forged.header(name, "acct_eve");
+        honest = honest.header(name, "acct_eve");
+    }
+    assert_eq!(send(forged).await.status, 401);
+    assert_eq!(send(honest).await.member("sub"), "acct_alice");
+}
+
 /// Sends bytes as they are and reads the status of the first answer.
 async fn raw(authority: &str, request: &str) -> u16 {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
