@@ -150,8 +150,8 @@ pub(super) static KEYS: &[Key] = &[
     key!(
         "log",
         "FILTER",
-        "info",
-        "What is logged: a level, or env_logger filters such as `info,access=off`",
+        "info,actix_server=warn",
+        "What is logged: a level, or env_logger filters such as `info,access=off,actix_server=warn`",
         |draft, values| {
             one(values)?.clone_into(&mut draft.settings.log);
             Ok(())

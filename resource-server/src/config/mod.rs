@@ -111,7 +111,7 @@ impl Settings {
             outbound: OutboundOptions::default(),
             http: HttpLimits::default(),
             log_format: LogFormat::default(),
-            log: "info".to_owned(),
+            log: "info,actix_server=warn".to_owned(),
         }
     }
 }

@@ -8,7 +8,8 @@ use url::Url;
 
 use super::GuardOptions;
 
-const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+/// Where the document is for a resource without a path.
+pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 /// The document, written once, and where it is.
 #[derive(Clone, Debug)]
@@ -57,7 +58,9 @@ impl Document {
                 .body(body.clone());
             std::future::ready(response)
         };
-        config.route(&self.path, web::get().to(answer));
+        // Named, so that whoever writes a log can tell it from a path that is not there.
+        let resource = web::resource(self.path.as_str()).name(WELL_KNOWN);
+        config.service(resource.route(web::get().to(answer)));
     }
 }
 

@@ -12,10 +12,11 @@ use actix_web::http::header::{
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _};
+use actix_web::{Error, HttpMessage as _, HttpRequest};
 
 use crate::app::App;
 use crate::guard::bearer::RefusedBecause;
+use crate::guard::resource_metadata::WELL_KNOWN;
 use crate::log_format::{ACCESS, REQUEST_ID};
 
 /// Names a request in the logs of both sides.
@@ -66,7 +67,7 @@ pub async fn edge(
             let mut response = next.call(request).await?;
             let line = Line {
                 method,
-                route: response.request().app_data::<Pattern>().map_or("none", |pattern| pattern.0),
+                route: route(response.request()),
                 status: response.status().as_u16(),
                 client,
                 cause: response
@@ -98,6 +99,15 @@ pub async fn edge(
             Ok(response)
         })
         .await
+}
+
+/// The pattern of the route that answered. The guard mounts its one route itself and knows nothing of our patterns.
+fn route(request: &HttpRequest) -> &'static str {
+    match request.app_data::<Pattern>() {
+        Some(pattern) => pattern.0,
+        None if request.match_name() == Some(WELL_KNOWN) => WELL_KNOWN,
+        None => "none",
+    }
 }
 
 /// One line of the access log: the route's pattern, never the path or the query, since both may hold what is private.
