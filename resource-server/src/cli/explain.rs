@@ -139,7 +139,7 @@ async fn fetch_keys(settings: &Settings, token: &str) -> (Verifier, Result<Strin
             Err(fault) => (KeySet::default(), Err(fault.to_string())),
             Ok(set) => {
                 let set = KeySet::load(set, 1, SystemClock.now());
-                let said = format!("{} keys of {issuer}", set.len());
+                let said = format!("fetched from {issuer}: {}", set.len());
                 (set, Ok(said))
             }
         },

@@ -6,7 +6,6 @@ use std::time::Duration;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -14,7 +13,7 @@ use serde_json::{Map, Value};
 use shared_types::UnixSeconds;
 
 use super::scopes::{ReadDocuments, WriteDocuments};
-use super::{body, timestamp};
+use super::{body, document_id, timestamp};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::guard::Granted;
@@ -63,7 +62,7 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let document = read_document(&app, &request, payload, fresh_id()?).await?;
+    let document = read_document(&app, &request, payload, document_id::fresh()?).await?;
     let (owner, stored) = (Owner::of(granted.claims()), document.clone());
     app.database.write(move |sql| documents::insert(sql, &owner, &stored)).await?;
     let base = app.settings.resource.as_str().trim_end_matches('/');
@@ -79,7 +78,9 @@ pub async fn get(
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let document = find(&app, Owner::of(granted.claims()), id.into_inner()).await?;
+    let (owner, id) = (Owner::of(granted.claims()), document_id::parse(id.into_inner())?);
+    let found = app.database.read(move |sql| documents::find(sql, &owner, &id)).await?;
+    let document = found.ok_or(ApiError::NotFound)?;
     Ok(private(&mut HttpResponse::Ok()).json(DocumentBody::from(document)))
 }
 
@@ -91,7 +92,8 @@ pub async fn put(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let document = read_document(&app, &request, payload, id.into_inner()).await?;
+    let document =
+        read_document(&app, &request, payload, document_id::parse(id.into_inner())?).await?;
     let (owner, stored) = (Owner::of(granted.claims()), document.clone());
     if !app.database.write(move |sql| documents::update(sql, &owner, &stored)).await? {
         return Err(ApiError::NotFound);
@@ -105,17 +107,11 @@ pub async fn delete(
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let (owner, id) = (Owner::of(granted.claims()), id.into_inner());
+    let (owner, id) = (Owner::of(granted.claims()), document_id::parse(id.into_inner())?);
     if !app.database.write(move |sql| documents::delete(sql, &owner, &id)).await? {
         return Err(ApiError::NotFound);
     }
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// The owner's document; another owner's is not there.
-pub(super) async fn find(app: &App, owner: Owner, id: String) -> Result<Document, ApiError> {
-    let found = app.database.read(move |sql| documents::find(sql, &owner, &id)).await?;
-    found.ok_or(ApiError::NotFound)
 }
 
 #[derive(Serialize)]
@@ -159,13 +155,6 @@ impl From<Document> for DocumentBody {
 /// What one person sees is for no shared cache.
 fn private(response: &mut actix_web::HttpResponseBuilder) -> &mut actix_web::HttpResponseBuilder {
     response.insert_header((CACHE_CONTROL, "no-store"))
-}
-
-/// 128 random bits in hex: an id tells nothing and cannot be guessed.
-fn fresh_id() -> Result<String, ApiError> {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| ApiError::Internal)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 async fn read_document(
@@ -245,8 +234,7 @@ fn write_cursor(last: &Listed) -> String {
 fn read_cursor(text: &str) -> Option<Place> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let (created_at, id) = text.split_once('.')?;
-    let plain = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    plain.then_some(Place {
+    document_id::is_ours(id).then_some(Place {
         created_at: UnixSeconds::new(created_at.parse().ok()?),
         id: id.to_owned(),
     })
@@ -295,17 +283,10 @@ mod tests {
         ] {
             assert!(parse_page(bad).is_err(), "{bad}");
         }
-        let id = fresh_id().unwrap();
+        let id = document_id::fresh().unwrap();
         let (created_at, updated_at) = (UnixSeconds::new(5), UnixSeconds::new(6));
         let cursor =
             write_cursor(&Listed { id: id.clone(), title: String::new(), created_at, updated_at });
         assert_eq!(parse_page(&format!("cursor={cursor}")).unwrap().0, Place { created_at, id });
-    }
-
-    #[test]
-    fn ids_are_128_bits_of_hex() {
-        let (a, b) = (fresh_id().unwrap(), fresh_id().unwrap());
-        assert_eq!(a.len(), 32);
-        assert_ne!(a, b);
     }
 }

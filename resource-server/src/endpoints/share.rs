@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use shared_types::Subject;
 
 use super::scopes::ShareDocuments;
-use super::{body, documents};
+use super::{body, document_id};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::guard::bearer::RefusedBecause;
 use crate::guard::{BearerError, Granted, Problem, Refusal};
-use crate::store::documents::Owner;
+use crate::store::documents::{self, Owner};
 
 /// Its path.
 pub const PATH: &str = "/documents/{id}/share";
@@ -35,7 +35,10 @@ pub async fn post(
     let members =
         body::read_object(&request, payload, &app.guard, MAX_REQUEST_BYTES, within).await?;
     parse_with(&members)?;
-    documents::find(&app, Owner::of(granted.claims()), id.into_inner()).await?;
+    let (owner, id) = (Owner::of(granted.claims()), document_id::parse(id.into_inner())?);
+    let found = app.database.read(move |sql| documents::find(sql, &owner, &id)).await?;
+    // Another owner's document is not there, and before this is known nothing is said about clearance.
+    found.ok_or(ApiError::NotFound)?;
     Err(refuse(&app, &request))
 }
 

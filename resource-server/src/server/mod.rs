@@ -15,7 +15,7 @@ use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Data, PathConfig};
 use aws_lc_rs::rand;
 use socket2::{Domain, Socket, Type};
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use url::Url;
 
 use crate::app::{App, Ports, StartFault};
 use crate::config::Settings;
+use crate::error::ApiError;
 use crate::metrics;
 use crate::tls::ReloadableCert;
 use connections::Connections;
@@ -144,9 +145,12 @@ fn serve(
     let app = app.clone();
     let server = HttpServer::new(move || {
         let base = base.clone();
+        // A path that is no text names nothing.
+        let not_utf8 = PathConfig::default().error_handler(|_, _| ApiError::NotFound.into());
         actix_web::App::new()
             .app_data(app.clone())
             .app_data(ids.clone())
+            .app_data(not_utf8)
             .wrap(from_fn(edge::edge))
             .configure(app.guard.mount())
             .configure(move |config| routes::mount(config, &base))

@@ -149,3 +149,75 @@ fn read(row: &Row) -> Result<Document, StoreError> {
         updated_at: UnixSeconds::new(row.int(3)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use database::{Database, DatabaseUrl, Options};
+
+    use super::super::MIGRATIONS;
+    use super::*;
+
+    async fn open(folder: &tempfile::TempDir) -> Database {
+        let url = DatabaseUrl::Sqlite(folder.path().join("test.db"));
+        let database = Database::open(&url, &Options::default()).await.unwrap();
+        database.migrate(MIGRATIONS).await.unwrap();
+        database
+    }
+
+    fn owner(iss: &str, sub: &str) -> Owner {
+        Owner { iss: iss.into(), sub: sub.into() }
+    }
+
+    fn document(number: u128, at: i64) -> Document {
+        let id = format!("{number:032x}");
+        Document { id, title: "t".into(), body: "b".into(), updated_at: UnixSeconds::new(at) }
+    }
+
+    #[tokio::test]
+    async fn a_document_is_there_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(&folder).await;
+        let outcome = database.write(|sql| {
+            let alice = owner("https://id.example", "acct_1");
+            let stored = document(7, 1);
+            insert(sql, &alice, &stored)?;
+            for other in
+                [owner("https://id.example", "acct_2"), owner("https://other.example", "acct_1")]
+            {
+                assert_eq!(find(sql, &other, &stored.id)?, None);
+                assert!(page(sql, &other, &Place::start(), 10)?.is_empty());
+                assert!(!update(sql, &other, &stored)?);
+                assert!(!delete(sql, &other, &stored.id)?);
+            }
+            assert_eq!(find(sql, &alice, &stored.id)?, Some(stored.clone()));
+            assert!(update(sql, &alice, &Document { title: "new".into(), ..stored.clone() })?);
+            assert!(delete(sql, &alice, &stored.id)?);
+            assert!(!delete(sql, &alice, &stored.id)?);
+            Ok::<_, StoreError>(())
+        });
+        outcome.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn pages_neither_repeat_nor_skip_documents_of_one_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(&folder).await;
+        let ids = database.write(|sql| {
+            let alice = owner("https://id.example", "acct_1");
+            for number in 0..7 {
+                insert(sql, &alice, &document(number, 100))?;
+            }
+            insert(sql, &alice, &document(7, 101))?;
+            let (mut place, mut ids) = (Place::start(), Vec::new());
+            loop {
+                let listed = page(sql, &alice, &place, 3)?;
+                ids.extend(listed.iter().map(|listed| listed.id.clone()));
+                let Some(last) = listed.into_iter().last() else { return Ok::<_, StoreError>(ids) };
+                place = Place { created_at: last.created_at, id: last.id };
+            }
+        });
+        let ids = ids.await.unwrap();
+        let expected: Vec<String> = (0..8).rev().map(|number| document(number, 0).id).collect();
+        assert_eq!(ids, expected);
+    }
+}
