@@ -2,6 +2,7 @@
 
 mod attacks;
 mod chromium;
+mod cli;
 mod documents;
 mod flows;
 mod house;
@@ -9,9 +10,12 @@ mod jwks;
 mod oidc;
 mod processes;
 mod properties;
+mod races;
+mod restart;
 mod rfc6749;
 mod rfc7009;
 mod rfc7636;
 mod rfc7662;
 mod rfc8414;
 mod rfc9068;
+mod throttling;

@@ -43,7 +43,13 @@ async fn without_a_nonce_there_is_none() {
     let world = World::start().await;
     let web = world.web();
     let pending = web.begin("openid", "no").without("nonce");
-    let page = tests::client::sign_in(&mut tests::browser::Browser::new(), &pending.url(), "alice", tests::world::ALICE.1).await;
+    let page = tests::client::sign_in(
+        &mut tests::browser::Browser::new(),
+        &pending.url(),
+        "alice",
+        tests::world::ALICE.1,
+    )
+    .await;
     let tokens = web.redeem(&pending.code(&page, &web), &pending).await.expect(200);
     assert_eq!(read(&tokens.member("id_token"), &web.jwks().await).1.get("nonce"), None);
 }
@@ -101,7 +107,10 @@ async fn userinfo_takes_the_token_in_header_or_form_and_nowhere_else() {
     for (why, request) in [
         ("header and form", post().bearer_auth(&token).form(&[("access_token", &token)])),
         ("query", http.request(Method::GET, &format!("{url}?access_token={token}"))),
-        ("query and header", http.request(Method::GET, &format!("{url}?access_token={token}")).bearer_auth(&token)),
+        (
+            "query and header",
+            http.request(Method::GET, &format!("{url}?access_token={token}")).bearer_auth(&token),
+        ),
         ("two headers", http.request(Method::GET, &url).bearer_auth(&token).bearer_auth(&token)),
         ("twice in the form", post().form(&[("access_token", &token), ("access_token", &token)])),
         ("json", post().json(&json!({"access_token": token}))),

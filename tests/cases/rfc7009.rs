@@ -21,7 +21,10 @@ async fn a_refresh_token_takes_its_whole_grant_along() {
     for tokens in [&first, &second] {
         assert!(!is_active(&web, &tokens.member("access_token")).await);
         assert_eq!(web.userinfo(&tokens.member("access_token")).await.status, 401);
-        assert_eq!(web.refresh(&tokens.member("refresh_token")).await.expect(400).error(), "invalid_grant");
+        assert_eq!(
+            web.refresh(&tokens.member("refresh_token")).await.expect(400).error(),
+            "invalid_grant"
+        );
     }
     // Again, and for the old one: there is nothing left to do, and that is fine.
     web.revoke(&second.member("refresh_token")).await.expect(200);
@@ -35,7 +38,10 @@ async fn an_old_refresh_token_given_back_ends_the_grant_as_well() {
     let first = world.tokens(&web, "openid", "old").await;
     let second = web.refresh(&first.member("refresh_token")).await.expect(200);
     web.revoke(&first.member("refresh_token")).await.expect(200);
-    assert_eq!(web.refresh(&second.member("refresh_token")).await.expect(400).error(), "invalid_grant");
+    assert_eq!(
+        web.refresh(&second.member("refresh_token")).await.expect(400).error(),
+        "invalid_grant"
+    );
 }
 
 #[tokio::test]
@@ -92,7 +98,8 @@ async fn whatever_is_no_token_is_answered_200() {
     let world = World::start().await;
     let web = world.web();
     let tokens = world.tokens(&web, "openid", "x").await;
-    let forged = Token::access(&Key::new(Alg::Es256, "k"), &world.auth.issuer, &world.resource, world.now());
+    let forged =
+        Token::access(&Key::new(Alg::Es256, "k"), &world.auth.issuer, &world.resource, world.now());
     for text in ["x", "a.b.c", &forged.text(), &tokens.member("id_token"), &"x".repeat(20_000)] {
         web.revoke(text).await.expect(200);
     }
@@ -107,9 +114,13 @@ async fn a_wrong_hint_finds_the_token_all_the_same() {
     let web = world.web();
     let tokens = world.tokens(&web, "openid", "hint").await;
     let (access, refresh) = (tokens.member("access_token"), tokens.member("refresh_token"));
-    web.post("/revoke", &[("token", &access), ("token_type_hint", "refresh_token")]).await.expect(200);
+    web.post("/revoke", &[("token", &access), ("token_type_hint", "refresh_token")])
+        .await
+        .expect(200);
     assert!(!is_active(&web, &access).await);
-    web.post("/revoke", &[("token", &refresh), ("token_type_hint", "access_token")]).await.expect(200);
+    web.post("/revoke", &[("token", &refresh), ("token_type_hint", "access_token")])
+        .await
+        .expect(200);
     assert!(!is_active(&web, &refresh).await);
 }
 
@@ -119,7 +130,10 @@ async fn a_public_client_gives_its_own_tokens_back_by_its_name() {
     let native = world.native();
     let tokens = world.tokens(&native, "openid documents:read", "public").await;
     native.revoke(&tokens.member("refresh_token")).await.expect(200);
-    assert_eq!(native.refresh(&tokens.member("refresh_token")).await.expect(400).error(), "invalid_grant");
+    assert_eq!(
+        native.refresh(&tokens.member("refresh_token")).await.expect(400).error(),
+        "invalid_grant"
+    );
     assert_eq!(native.userinfo(&tokens.member("access_token")).await.status, 401);
 }
 

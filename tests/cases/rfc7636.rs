@@ -30,7 +30,9 @@ async fn a_code_is_worth_nothing_without_its_verifier() {
     let other = "y".repeat(43);
     let padded = format!("{}=", pending.verifier);
     let short = &pending.verifier[..42];
-    for verifier in [None, Some(""), Some(short), Some(&other), Some(&challenge), Some(&padded), Some("\u{e4}")] {
+    for verifier in
+        [None, Some(""), Some(short), Some(&other), Some(&challenge), Some(&padded), Some("\u{e4}")]
+    {
         let answer = redeem(&web, &code, verifier).await.expect(400);
         assert_eq!(answer.error(), "invalid_grant", "{verifier:?}");
     }
@@ -54,7 +56,9 @@ async fn verifiers_of_every_allowed_length_are_taken() {
     let web = world.web();
     for (length, status) in [(42, 400), (43, 200), (128, 200), (129, 400)] {
         let verifier = "-._~aZ0".repeat(20)[..length].to_owned();
-        let pending = web.begin("openid", "long").param("code_challenge", &tests::client::challenge(&verifier));
+        let pending = web
+            .begin("openid", "long")
+            .param("code_challenge", &tests::client::challenge(&verifier));
         let code = code(&web, &pending).await;
         assert_eq!(redeem(&web, &code, Some(&verifier)).await.status, status, "{length}");
     }

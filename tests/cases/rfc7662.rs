@@ -24,15 +24,19 @@ async fn a_live_token_is_told_in_full() {
     assert_eq!(answer.header("Cache-Control"), "no-store");
     let told = answer.json();
     let claims = tests::oracle::read(&access, &web.jwks().await).1;
-    assert_eq!((told["active"].as_bool(), told["token_type"].as_str()), (Some(true), Some("Bearer")));
-    for name in ["iss", "sub", "aud", "client_id", "scope", "exp", "iat", "jti", "auth_time", "acr"] {
+    assert_eq!(
+        (told["active"].as_bool(), told["token_type"].as_str()),
+        (Some(true), Some("Bearer"))
+    );
+    for name in ["iss", "sub", "aud", "client_id", "scope", "exp", "iat", "jti", "auth_time", "acr"]
+    {
         assert_eq!(told[name], claims[name], "{name}");
     }
     let refresh = tokens.member("refresh_token");
     let told = web.introspect(&refresh).await.expect(200).json();
     assert_eq!(told["active"], true);
     assert_eq!(told["client_id"], "web");
-    assert_eq!(told["scope"], "openid documents:read");
+    assert_eq!(told["scope"], "documents:read openid");
     assert_eq!(told["exp"], world.now() + 30 * 86_400);
     assert_eq!(told.get("token_type"), None, "a refresh token is none");
 }
@@ -55,7 +59,8 @@ async fn a_token_is_shown_to_its_client_and_to_whom_its_api_names() {
     is_inactive(&introspector, &userinfo_only, "for the issuer alone").await;
     let both = client(&world, "both");
     let fields = [("grant_type", "refresh_token"), ("refresh_token", ""), ("resource", MAIL)];
-    let refresh = world.tokens(&both, "documents:read mail:send", "mail").await.member("refresh_token");
+    let refresh =
+        world.tokens(&both, "documents:read mail:send", "mail").await.member("refresh_token");
     let fields = [fields[0], ("refresh_token", refresh.as_str()), fields[2]];
     let mail = both.token(&fields).await.expect(200).member("access_token");
     is_inactive(&introspector, &mail, "for another API").await;
@@ -73,7 +78,8 @@ async fn the_caller_is_authenticated_and_never_by_its_name_alone() {
     assert_eq!(answer.error(), "invalid_client");
     assert_eq!(answer.challenge().scheme, "Basic");
     let nobody = tests::http::Http::new();
-    let answer = nobody.post_form(&format!("{}/introspect", world.auth.issuer), &[("token", &token)]).await;
+    let answer =
+        nobody.post_form(&format!("{}/introspect", world.auth.issuer), &[("token", &token)]).await;
     assert_eq!(answer.expect(401).error(), "invalid_client");
     assert_eq!(world.web().post("/introspect", &[]).await.expect(400).error(), "invalid_request");
     let get = nobody.get(&format!("{}/introspect?token={token}", world.auth.issuer)).await;
@@ -138,7 +144,8 @@ async fn a_refresh_token_is_active_until_the_second_it_idles_out() {
 #[tokio::test]
 async fn the_answer_is_json_and_nothing_of_the_token_is_in_an_error() {
     let world = World::start().await;
-    let answer: Answer = Client::new(&world.auth.issuer, "web", SECRET, "").introspect("marked-token").await;
+    let answer: Answer =
+        Client::new(&world.auth.issuer, "web", SECRET, "").introspect("marked-token").await;
     assert_eq!(answer.header("Content-Type"), "application/json");
     assert_eq!(answer.json(), json!({"active": false}));
 }

@@ -46,9 +46,19 @@ async fn the_members_that_the_specifications_require_are_there() {
     let world = World::start().await;
     let metadata = metadata(&world).await;
     for name in [
-        "issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "response_types_supported", "subject_types_supported",
-        "id_token_signing_alg_values_supported", "scopes_supported", "claims_supported", "code_challenge_methods_supported",
-        "grant_types_supported", "authorization_response_iss_parameter_supported", "end_session_endpoint",
+        "issuer",
+        "authorization_endpoint",
+        "token_endpoint",
+        "jwks_uri",
+        "response_types_supported",
+        "subject_types_supported",
+        "id_token_signing_alg_values_supported",
+        "scopes_supported",
+        "claims_supported",
+        "code_challenge_methods_supported",
+        "grant_types_supported",
+        "authorization_response_iss_parameter_supported",
+        "end_session_endpoint",
     ] {
         assert!(!metadata[name].is_null(), "{name}");
     }
@@ -61,7 +71,11 @@ async fn the_members_that_the_specifications_require_are_there() {
     let algorithms = list(&metadata, "id_token_signing_alg_values_supported");
     assert!(algorithms.contains(&"RS256"), "Discovery section 3: MUST be included");
     // An endpoint that is not built is absent.
-    for absent in ["registration_endpoint", "device_authorization_endpoint", "pushed_authorization_request_endpoint"] {
+    for absent in [
+        "registration_endpoint",
+        "device_authorization_endpoint",
+        "pushed_authorization_request_endpoint",
+    ] {
         assert!(metadata[absent].is_null(), "{absent}");
     }
 }
@@ -83,7 +97,6 @@ async fn every_advertised_endpoint_answers() {
     for (name, url) in endpoints {
         assert!(url.starts_with(&world.auth.issuer), "{name}: {url}");
         let status = match name.as_str() {
-            "authorization_endpoint" => http.get(url).await.status,
             "token_endpoint" | "introspection_endpoint" | "revocation_endpoint" => {
                 http.post_form(url, &[("client_id", "nobody")]).await.status
             }
@@ -91,7 +104,10 @@ async fn every_advertised_endpoint_answers() {
         };
         let expected = match name.as_str() {
             "authorization_endpoint" => 400,
-            "token_endpoint" | "introspection_endpoint" | "revocation_endpoint" | "userinfo_endpoint" => 401,
+            "token_endpoint"
+            | "introspection_endpoint"
+            | "revocation_endpoint"
+            | "userinfo_endpoint" => 401,
             "end_session_endpoint" => 303,
             _ => 200,
         };
@@ -112,13 +128,20 @@ async fn every_advertised_grant_type_works_and_no_other_does() {
     for grant in list(&metadata, "grant_types_supported") {
         let answer: Answer = match grant {
             "authorization_code" => world.tokens(&web, "openid", "g").await,
-            "refresh_token" => web.refresh(&world.tokens(&web, "openid", "r").await.member("refresh_token")).await,
+            "refresh_token" => {
+                web.refresh(&world.tokens(&web, "openid", "r").await.member("refresh_token")).await
+            }
             "client_credentials" => world.machine().client_credentials("documents:read").await,
             other => panic!("{other} is advertised and unknown to this case"),
         };
         assert_eq!(answer.status, 200, "{grant}");
     }
-    for grant in ["password", "implicit", "urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange"] {
+    for grant in [
+        "password",
+        "implicit",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ] {
         let answer = web.token(&[("grant_type", grant)]).await.expect(400);
         assert_eq!(answer.error(), "unsupported_grant_type", "{grant}");
     }
@@ -216,7 +239,8 @@ async fn every_advertised_algorithm_signs_id_tokens_and_is_published() {
         let tokens = world.tokens(&client, "openid", "alg").await;
         assert_eq!(read(&tokens.member("id_token"), &jwks).0["alg"], alg);
         // One more of each is announced, so that an emergency goes on with a key that caches hold.
-        let published = jwks["keys"].as_array().unwrap().iter().filter(|key| key["alg"] == alg).count();
+        let published =
+            jwks["keys"].as_array().unwrap().iter().filter(|key| key["alg"] == alg).count();
         assert!(published >= 2, "{alg}: {published}");
     }
 }
@@ -313,11 +337,14 @@ async fn an_issuer_with_a_path_has_its_documents_and_endpoints_below_it() {
 #[tokio::test]
 async fn openapi_names_every_advertised_endpoint() {
     let world = World::start().await;
-    let document = Http::new().get(&format!("{}/openapi.json", world.auth.issuer)).await.expect(200).json();
+    let document =
+        Http::new().get(&format!("{}/openapi.json", world.auth.issuer)).await.expect(200).json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths = document["paths"].as_object().unwrap();
     for (name, url) in metadata(&world).await.as_object().unwrap() {
-        let Some(path) = url.as_str().and_then(|url| url.strip_prefix(&world.auth.issuer)) else { continue };
+        let Some(path) = url.as_str().and_then(|url| url.strip_prefix(&world.auth.issuer)) else {
+            continue;
+        };
         if !path.is_empty() {
             assert!(paths.contains_key(path), "{name}: {path}");
         }

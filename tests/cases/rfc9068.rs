@@ -19,14 +19,15 @@ async fn a_persons_token_has_the_claims_of_section_2_2_and_no_others() {
     let (header, claims) = read(&answer.member("access_token"), &web.jwks().await);
     assert_eq!(names(&header), BTreeSet::from(["alg", "typ", "kid"]));
     assert_eq!((header["typ"].as_str(), header["alg"].as_str()), (Some("at+jwt"), Some("ES256")));
-    let expected = ["iss", "sub", "aud", "client_id", "scope", "exp", "iat", "jti", "auth_time", "acr"];
+    let expected =
+        ["iss", "sub", "aud", "client_id", "scope", "exp", "iat", "jti", "auth_time", "acr"];
     assert_eq!(names(&claims), BTreeSet::from(expected));
     let now = world.now();
     assert_eq!(claims["iss"], world.auth.issuer);
     assert_eq!((claims["iat"].as_i64(), claims["exp"].as_i64()), (Some(now), Some(now + 300)));
     assert_eq!(claims["auth_time"], now);
     assert_eq!(claims["client_id"], "web");
-    assert_eq!(claims["scope"], "openid profile email documents:read");
+    assert_eq!(claims["scope"], "documents:read email openid profile");
 }
 
 #[tokio::test]
@@ -49,7 +50,9 @@ async fn every_jti_is_its_own_and_tells_nothing() {
     let jwks = web.jwks().await;
     let all: Vec<String> = [first, second, third, fourth]
         .iter()
-        .map(|answer| read(&answer.member("access_token"), &jwks).1["jti"].as_str().unwrap().to_owned())
+        .map(|answer| {
+            read(&answer.member("access_token"), &jwks).1["jti"].as_str().unwrap().to_owned()
+        })
         .collect();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
     // Of a grant or of none: the length does not say.
@@ -87,7 +90,8 @@ async fn a_token_of_another_issuer_is_none_of_ours() {
     let state = tests::world::state(&world.resource);
     let other = Auth::start(folder.path(), &state, &world.clock, |_| {}).await;
     let machine = tests::client::Client::new(&other.issuer, "machine", tests::world::SECRET, "");
-    let token = machine.client_credentials("documents:read").await.expect(200).member("access_token");
+    let token =
+        machine.client_credentials("documents:read").await.expect(200).member("access_token");
     assert_eq!(world.documents(&token).list("").await.status, 401);
     assert_eq!(world.web().userinfo(&token).await.status, 401);
     let told = world.introspector().introspect(&token).await.expect(200);

@@ -18,6 +18,7 @@ pub mod html;
 pub mod http;
 pub mod oracle;
 pub mod processes;
+pub mod realm;
 pub mod seed;
 pub mod skip;
 pub mod world;

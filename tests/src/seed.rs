@@ -51,7 +51,7 @@ signing_alg = "EdDSA"
     text += &like_web("stays", "refresh_token_rotation = false");
     text += &like_web("es256", r#"id_token_signed_response_alg = "ES256""#);
     text += &like_web("bye", &format!("post_logout_redirect_uris = [\"{BYE}\"]"));
-    text += &format!(
+    let others = format!(
         r#"
 [[client]]
 client_id = "code-only"
@@ -66,7 +66,7 @@ grant_types = ["client_credentials"]
 scope = "documents:read mail:send"
 "#
     );
-    text
+    text + others.as_str()
 }
 
 /// Declares `state` on a running server, which sees it at once.

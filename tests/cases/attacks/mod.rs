@@ -1,7 +1,10 @@
-//! Attacks that have worked on others, each against a whole resource server: the status, the challenge, and which check refused.
+//! Attacks that have worked on others, each against a whole server: the status, the challenge, and which check refused.
 
+mod authorization;
 mod claims;
+mod doors;
 mod edge;
+mod forms;
 mod keys;
 mod signature;
 mod size;

@@ -9,7 +9,7 @@ use oauth2::{
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims,
 };
-use openidconnect::{AccessTokenHash, IssuerUrl, Nonce, OAuth2TokenResponse as _, TokenResponse as _};
+use openidconnect::{AccessTokenHash, IssuerUrl, Nonce, TokenResponse as _};
 use tests::browser::Browser;
 use tests::client::sign_in;
 use tests::http::Http;
@@ -36,22 +36,23 @@ async fn openidconnect_goes_the_whole_way() {
     let issuer = IssuerUrl::new(world.auth.issuer.clone()).unwrap();
     // Discovery compares the issuer and fetches the key set.
     let metadata = CoreProviderMetadata::discover_async(issuer, &carry).await.unwrap();
-    let secret = Some(openidconnect::ClientSecret::new(SECRET.to_owned()));
-    let id = openidconnect::ClientId::new("web".to_owned());
-    let callback = openidconnect::RedirectUrl::new(WEB_CALLBACK.to_owned()).unwrap();
-    let client = CoreClient::from_provider_metadata(metadata, id, secret).set_redirect_uri(callback);
+    let secret = Some(ClientSecret::new(SECRET.to_owned()));
+    let id = ClientId::new("web".to_owned());
+    let callback = RedirectUrl::new(WEB_CALLBACK.to_owned()).unwrap();
+    let client =
+        CoreClient::from_provider_metadata(metadata, id, secret).set_redirect_uri(callback);
 
-    let (challenge, verifier) = openidconnect::PkceCodeChallenge::new_random_sha256();
+    let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let flow = CoreAuthenticationFlow::AuthorizationCode;
     let (url, state, nonce) = client
-        .authorize_url(flow, openidconnect::CsrfToken::new_random, Nonce::new_random)
-        .add_scope(openidconnect::Scope::new("profile".to_owned()))
-        .add_scope(openidconnect::Scope::new("email".to_owned()))
+        .authorize_url(flow, CsrfToken::new_random, Nonce::new_random)
+        .add_scope(Scope::new("profile".to_owned()))
+        .add_scope(Scope::new("email".to_owned()))
         .set_pkce_challenge(challenge)
         .url();
     let page = sign_in(&mut Browser::new(), url.as_str(), ALICE.0, ALICE.1).await;
     assert_eq!(page.location_param("state"), *state.secret());
-    let code = openidconnect::AuthorizationCode::new(page.location_param("code"));
+    let code = AuthorizationCode::new(page.location_param("code"));
     let exchange = client.exchange_code(code).unwrap().set_pkce_verifier(verifier);
     let tokens = exchange.request_async(&carry).await.unwrap();
 
@@ -59,7 +60,7 @@ async fn openidconnect_goes_the_whole_way() {
     let clock = world.clock.clone();
     let now = move || {
         let seconds = shared_types::Clock::now(&*clock).as_i64();
-        std::time::SystemTime::from(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.unsigned_abs())).into()
+        (std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.unsigned_abs())).into()
     };
     let verifier = client.id_token_verifier().set_time_fn(now);
     let id_token = tokens.id_token().expect("an ID token");
@@ -79,7 +80,8 @@ async fn openidconnect_goes_the_whole_way() {
     assert_eq!(name.as_str(), "Alice Example");
 
     let refresh = tokens.refresh_token().expect("a refresh token").clone();
-    let next = client.exchange_refresh_token(&refresh).unwrap().request_async(&carry).await.unwrap();
+    let next =
+        client.exchange_refresh_token(&refresh).unwrap().request_async(&carry).await.unwrap();
     assert_ne!(next.refresh_token().unwrap().secret(), refresh.secret());
 }
 
@@ -105,7 +107,8 @@ async fn oauth2_uses_every_endpoint_for_clients() {
     let page = sign_in(&mut Browser::new(), url.as_str(), ALICE.0, ALICE.1).await;
     assert_eq!(page.location_param("state"), *state.secret());
     let code = AuthorizationCode::new(page.location_param("code"));
-    let first = web.exchange_code(code).set_pkce_verifier(verifier).request_async(&carry).await.unwrap();
+    let first =
+        web.exchange_code(code).set_pkce_verifier(verifier).request_async(&carry).await.unwrap();
     let granted: Vec<_> = first.scopes().unwrap().iter().map(|scope| scope.to_string()).collect();
     assert_eq!(granted, ["documents:read"]);
     assert_eq!(world.documents(first.access_token().secret()).list("").await.status, 200);
@@ -121,8 +124,8 @@ async fn oauth2_uses_every_endpoint_for_clients() {
     let told = web.introspect(second.access_token()).request_async(&carry).await.unwrap();
     assert!(!told.active(), "its grant has ended");
 
-    let refusal = web.exchange_refresh_token(&oauth2::RefreshToken::new("garbage".to_owned()));
-    let refusal = refusal.request_async(&carry).await.unwrap_err();
+    let garbage = oauth2::RefreshToken::new("garbage".to_owned());
+    let refusal = web.exchange_refresh_token(&garbage).request_async(&carry).await.unwrap_err();
     let oauth2::RequestTokenError::ServerResponse(body) = refusal else { panic!("{refusal}") };
     assert_eq!(body.error().as_ref(), "invalid_grant");
 }
@@ -135,7 +138,8 @@ async fn oauth2_gets_a_token_for_a_client_itself() {
     let machine = BasicClient::new(ClientId::new("machine".to_owned()))
         .set_client_secret(ClientSecret::new(SECRET.to_owned()))
         .set_token_uri(TokenUrl::new(format!("{}/token", world.auth.issuer)).unwrap());
-    let request = machine.exchange_client_credentials().add_scope(Scope::new("documents:write".to_owned()));
+    let request =
+        machine.exchange_client_credentials().add_scope(Scope::new("documents:write".to_owned()));
     let token = request.request_async(&carry).await.unwrap();
     assert!(token.refresh_token().is_none());
     let documents = world.documents(token.access_token().secret());

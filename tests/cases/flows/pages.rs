@@ -35,7 +35,8 @@ fn check_headers(page: &Page) {
     // Every field that a person fills in has a label.
     let visible = |tag: &&tests::html::Tag| tag.name == "input" && tag.get("type") != "hidden";
     for field in tags.iter().filter(visible) {
-        let labelled = tags.iter().any(|tag| tag.name == "label" && tag.get("for") == field.get("id"));
+        let labelled =
+            tags.iter().any(|tag| tag.name == "label" && tag.get("for") == field.get("id"));
         assert!(labelled, "{field:?}");
     }
 }
@@ -54,7 +55,8 @@ async fn every_page_of_the_flow_carries_the_headers_and_the_elements() {
 
     let login = browser.follow(&first).await;
     check_headers(&login);
-    for id in ["login-form", "username", "password", "login-submit", "login-cancel", "client-info"] {
+    for id in ["login-form", "username", "password", "login-submit", "login-cancel", "client-info"]
+    {
         assert!(login.element(id).is_some(), "{id}");
     }
     assert_eq!(login.element("username").unwrap().get("name"), "username");
@@ -82,7 +84,8 @@ async fn every_page_of_the_flow_carries_the_headers_and_the_elements() {
     let policy = consent.answer.header("Content-Security-Policy").to_owned();
     assert!(policy.contains("form-action 'self' https://web.example;"), "{policy}");
 
-    let posting = browser.submit(&consent, &consent.form("consent-form").press("consent-allow")).await;
+    let posting =
+        browser.submit(&consent, &consent.form("consent-form").press("consent-allow")).await;
     assert_eq!(posting.status(), 200);
     let form = posting.form("form-post");
     assert_eq!((form.action.as_str(), form.method.as_str()), (WEB_CALLBACK, "post"));
@@ -91,7 +94,14 @@ async fn every_page_of_the_flow_carries_the_headers_and_the_elements() {
     assert!(policy.contains("script-src 'sha256-"), "its one line of script: {policy}");
     check_headers(&posting);
     web.redeem(form.get("code"), &pending).await.expect(200);
+}
 
+#[tokio::test]
+async fn the_pages_beside_the_flow_carry_them_too() {
+    let world = World::start().await;
+    let web = world.web();
+    let mut browser = Browser::new();
+    world.authorize(&mut browser, &web, "openid", "beside").await;
     let logout = browser.get(&format!("{}/end_session", web.issuer)).await;
     check_headers(&logout);
     for id in ["logout-form", "logout-confirm", "logout-cancel"] {
@@ -129,7 +139,8 @@ async fn a_person_may_cancel_or_decline_and_the_client_learns_it() {
     let form = login.form("login-form").set("username", ALICE.0).set("password", ALICE.1);
     let next = browser.submit(&login, &form.press("login-submit")).await;
     let consent = browser.settle(next).await;
-    let denied = browser.submit(&consent, &consent.form("consent-form").press("consent-deny")).await;
+    let denied =
+        browser.submit(&consent, &consent.form("consent-form").press("consent-deny")).await;
     assert_eq!(denied.location_param("error"), "access_denied");
     assert_eq!(denied.location_param("code"), "");
     // Nothing was remembered: the next request asks again.
@@ -279,7 +290,8 @@ async fn a_form_sent_twice_or_from_a_stale_tab_still_leads_on() {
     let next = browser.submit(&tab_two, &fill(&tab_two)).await;
     let consent_two = browser.settle(next).await;
     for (consent, pending) in [(consent_one, one), (consent_two, two)] {
-        let done = browser.submit(&consent, &consent.form("consent-form").press("consent-allow")).await;
+        let done =
+            browser.submit(&consent, &consent.form("consent-form").press("consent-allow")).await;
         let code = pending.code(&done, &web);
         web.redeem(&code, &pending).await.expect(200);
     }
@@ -303,7 +315,8 @@ async fn an_open_tab_goes_on_by_itself_after_another_one_signed_in() {
 async fn the_user_name_is_taken_in_any_case_of_letters_and_the_password_as_it_is() {
     let world = World::start().await;
     let web = world.web();
-    let mut page = sign_in(&mut Browser::new(), &web.begin("openid", "case").url(), "ALICE", ALICE.1).await;
+    let mut page =
+        sign_in(&mut Browser::new(), &web.begin("openid", "case").url(), "ALICE", ALICE.1).await;
     assert_ne!(page.location_param("code"), "");
     let upper = ALICE.1.to_uppercase();
     page = sign_in(&mut Browser::new(), &web.begin("openid", "case").url(), "alice", &upper).await;
@@ -317,7 +330,8 @@ async fn an_unknown_name_and_a_wrong_password_look_the_same() {
     let web = world.web();
     let mut seen = Vec::new();
     for (name, password) in [(ALICE.0, "wrong"), ("nobody", "wrong"), ("nobody", ALICE.1)] {
-        let page = sign_in(&mut Browser::new(), &web.begin("openid", "same").url(), name, password).await;
+        let page =
+            sign_in(&mut Browser::new(), &web.begin("openid", "same").url(), name, password).await;
         assert_eq!(page.status(), 403);
         let main = page.text();
         let alert = main.split("role=\"alert\"").nth(1).unwrap();

@@ -54,7 +54,8 @@ async fn prompt_none_keeps_no_company_and_unknown_values_are_refused() {
     let world = World::start().await;
     let web = world.web();
     for prompt in ["none login", "login none", "none consent", "none none2", "create", "NONE"] {
-        let page = Browser::new().get(&web.begin("openid", "p").param("prompt", prompt).url()).await;
+        let page =
+            Browser::new().get(&web.begin("openid", "p").param("prompt", prompt).url()).await;
         assert_eq!(page.location_param("error"), "invalid_request", "{prompt}");
     }
 }
@@ -218,7 +219,8 @@ async fn an_id_token_hint_of_somebody_else_is_no_sign_in() {
     let page = alices.get(&hinted("expired").param("prompt", "none").url()).await;
     assert_ne!(page.location_param("code"), "");
     let forged = format!("{}AAAA", &hint[..hint.len() - 4]);
-    let pending = web.begin("openid", "forged").param("id_token_hint", &forged).param("prompt", "none");
+    let pending =
+        web.begin("openid", "forged").param("id_token_hint", &forged).param("prompt", "none");
     let page = alices.get(&pending.url()).await;
     assert_eq!(page.location_param("error"), "login_required");
 }
@@ -235,7 +237,10 @@ async fn the_answer_travels_as_response_mode_says() {
     assert_eq!(page.status(), 303);
     query.code(&page, &web);
     assert_eq!(page.location().fragment(), None);
-    let posted = web.begin("openid", "posted").param("response_mode", "form_post").param("state", "a\"><b>&");
+    let posted = web
+        .begin("openid", "posted")
+        .param("response_mode", "form_post")
+        .param("state", "a\"><b>&");
     let page = browser.get(&posted.url()).await;
     assert_eq!(page.status(), 200);
     let form = page.form("form-post");

@@ -57,7 +57,8 @@ async fn a_valid_hint_signs_out_at_once_and_leads_back_with_state() {
     let bye = client(&world, "bye");
     let (mut browser, hint, _) = signed_in(&world, &bye, "openid").await;
     world.clock.advance(3_600);
-    let params = [("id_token_hint", hint.as_str()), ("post_logout_redirect_uri", BYE), ("state", "a b&c")];
+    let params =
+        [("id_token_hint", hint.as_str()), ("post_logout_redirect_uri", BYE), ("state", "a b&c")];
     let page = browser.get(&end_session(&world, &params)).await;
     assert!(page.location().as_str().starts_with(BYE), "{}", page.location());
     assert_eq!(page.location_param("state"), "a b&c");
@@ -71,9 +72,21 @@ async fn a_valid_hint_signs_out_at_once_and_leads_back_with_state() {
 async fn a_post_logout_redirect_uri_is_compared_as_it_is() {
     let world = seed::world().await;
     let bye = client(&world, "bye");
-    for uri in ["https://web.example/bye/", "https://web.example/bye?x", "https://web.example", "https://evil.example/bye", "https://web.example/bye#", "HTTPS://web.example/bye"] {
+    for uri in [
+        "https://web.example/bye/",
+        "https://web.example/bye?x",
+        "https://web.example",
+        "https://evil.example/bye",
+        "https://web.example/bye#",
+        "HTTPS://web.example/bye",
+    ] {
         let (mut browser, hint, _) = signed_in(&world, &bye, "openid").await;
-        let page = browser.get(&end_session(&world, &[("id_token_hint", &hint), ("post_logout_redirect_uri", uri)])).await;
+        let page = browser
+            .get(&end_session(
+                &world,
+                &[("id_token_hint", &hint), ("post_logout_redirect_uri", uri)],
+            ))
+            .await;
         let page = browser.settle(page).await;
         assert!(page.element("logged-out").is_some(), "{uri}: {}", page.url);
     }
@@ -95,7 +108,8 @@ async fn a_hint_that_proves_too_little_only_asks() {
         ("another client", hint.as_str(), "web"),
         ("garbage", "x.y.z", "bye"),
     ] {
-        let params = [("id_token_hint", hint), ("client_id", client_id), ("post_logout_redirect_uri", BYE)];
+        let params =
+            [("id_token_hint", hint), ("client_id", client_id), ("post_logout_redirect_uri", BYE)];
         let page = browser.get(&end_session(&world, &params)).await;
         assert!(page.element("logout-form").is_some(), "{why}: {} {}", page.status(), page.url);
         assert!(is_signed_in(&world, &mut browser).await, "{why}");
@@ -141,7 +155,9 @@ async fn sign_out_ends_grants_but_those_with_offline_access() {
     let world = World::start().await;
     let web = world.web();
     let (mut browser, hint, plain) = signed_in(&world, &web, "openid documents:read").await;
-    let (page, pending) = world.authorize(&mut browser, &web, "openid documents:read offline_access", "offline").await;
+    let (page, pending) = world
+        .authorize(&mut browser, &web, "openid documents:read offline_access", "offline")
+        .await;
     let offline = web.redeem(&pending.code(&page, &web), &pending).await.expect(200);
     let plain = web.refresh(&plain).await.expect(200);
     browser.get(&end_session(&world, &[("id_token_hint", &hint)])).await;

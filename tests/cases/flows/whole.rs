@@ -1,9 +1,9 @@
 //! The four parties, end to end: a person lets a client read her documents, and a machine reads its own.
 
-use tests::oracle::read;
-use tests::world::{BOB, World};
 use tests::browser::Browser;
 use tests::client::sign_in;
+use tests::oracle::read;
+use tests::world::{BOB, World};
 
 #[tokio::test]
 async fn a_person_signs_in_consents_and_the_client_reads_her_documents() {
@@ -14,7 +14,10 @@ async fn a_person_signs_in_consents_and_the_client_reads_her_documents() {
     assert_eq!(tokens.header("Cache-Control"), "no-store");
     assert_eq!(tokens.header("Pragma"), "no-cache");
     let body = tokens.json();
-    assert_eq!((body["token_type"].as_str(), body["expires_in"].as_i64()), (Some("Bearer"), Some(300)));
+    assert_eq!(
+        (body["token_type"].as_str(), body["expires_in"].as_i64()),
+        (Some("Bearer"), Some(300))
+    );
 
     let access = tokens.member("access_token");
     let documents = world.documents(&access);
@@ -40,12 +43,16 @@ async fn a_person_signs_in_consents_and_the_client_reads_her_documents() {
 #[tokio::test]
 async fn a_machine_reads_with_a_token_of_its_own() {
     let world = World::start().await;
-    let answer = world.machine().client_credentials("documents:read documents:write").await.expect(200);
+    let answer =
+        world.machine().client_credentials("documents:read documents:write").await.expect(200);
     assert_eq!(answer.json().get("refresh_token"), None, "RFC 6749 section 4.4.3");
     assert_eq!(answer.json().get("id_token"), None);
     let token = answer.member("access_token");
     let (_, claims) = read(&token, &world.machine().jwks().await);
-    assert_eq!((claims["sub"].as_str(), claims["client_id"].as_str()), (Some("machine"), Some("machine")));
+    assert_eq!(
+        (claims["sub"].as_str(), claims["client_id"].as_str()),
+        (Some("machine"), Some("machine"))
+    );
     let documents = world.documents(&token);
     documents.create("Report", "").await.expect(201);
     let listed = documents.list("").await.expect(200).json();

@@ -89,7 +89,11 @@ async fn every_other_fault_goes_to_the_client_with_state_and_iss() {
         assert_eq!(page.location_param("error"), error, "{name}={value:.20}");
         assert!(page.location().as_str().starts_with(WEB_CALLBACK));
         assert_eq!(page.location_param("state"), pending.state);
-        assert_eq!(page.location_param("iss"), web.issuer, "RFC 9207 section 2: in error responses too");
+        assert_eq!(
+            page.location_param("iss"),
+            web.issuer,
+            "RFC 9207 section 2: in error responses too"
+        );
         assert_eq!(page.location_param("code"), "");
         let description = page.location_param("error_description");
         assert!(!description.is_empty() && !description.contains(&long), "{description}");
@@ -137,7 +141,9 @@ async fn empty_parameters_are_absent_and_unknown_ones_ignored() {
         .again("ui_locales", "de");
     let (page, _) = world.authorize(&mut Browser::new(), &web, "openid", "warm-up").await;
     assert!(page.redirects());
-    let page = tests::client::sign_in(&mut Browser::new(), &pending.url(), "alice", tests::world::ALICE.1).await;
+    let page =
+        tests::client::sign_in(&mut Browser::new(), &pending.url(), "alice", tests::world::ALICE.1)
+            .await;
     let code = pending.code(&page, &web);
     web.redeem(&code, &pending).await.expect(200);
 }
@@ -181,7 +187,9 @@ async fn the_request_may_come_by_post_and_goes_on_by_get() {
     let refused = send(post(&pending.clone().param("response_type", "token"))).await.expect(303);
     assert!(refused.header("Location").contains("error=unsupported_response_type"));
     send(post(&pending.clone().param("client_id", "nobody"))).await.expect(400);
-    let json = http.request(Method::POST, &format!("{}/authorize", web.issuer)).json(&serde_json::json!({}));
+    let json = http
+        .request(Method::POST, &format!("{}/authorize", web.issuer))
+        .json(&serde_json::json!({}));
     send(json).await.expect(400);
 }
 
@@ -190,7 +198,8 @@ async fn other_methods_are_405() {
     let world = World::start().await;
     let http = Http::new();
     for method in [Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH] {
-        let answer = send(http.request(method.clone(), &world.web().begin("openid", "m").url())).await;
+        let answer =
+            send(http.request(method.clone(), &world.web().begin("openid", "m").url())).await;
         assert_eq!(answer.status, 405, "{method}");
         assert_eq!(answer.header("Allow"), "GET, POST");
     }
@@ -226,7 +235,10 @@ async fn any_port_of_a_loopback_literal_is_the_registered_uri_and_nothing_else_i
         "https://127.0.0.1:8080/callback",
         "http://user@127.0.0.1:8080/callback",
     ] {
-        is_page(&ask(&native.begin("documents:read", "port").param("redirect_uri", uri)).await, uri);
+        is_page(
+            &ask(&native.begin("documents:read", "port").param("redirect_uri", uri)).await,
+            uri,
+        );
     }
 }
 
@@ -248,7 +260,8 @@ async fn the_query_of_a_registered_redirect_uri_is_kept() {
     let world = seed::world().await;
     let mut code_only = client(&world, "code-only");
     code_only.redirect_uri = format!("{WEB_CALLBACK}?tenant=1");
-    let (page, pending) = world.authorize(&mut Browser::new(), &code_only, "documents:read", "query").await;
+    let (page, pending) =
+        world.authorize(&mut Browser::new(), &code_only, "documents:read", "query").await;
     assert_eq!(page.location_param("tenant"), "1");
     let code = pending.code(&page, &code_only);
     code_only.redeem(&code, &pending).await.expect(200);
@@ -260,12 +273,21 @@ async fn a_single_registered_redirect_uri_need_not_be_sent() {
     let world = seed::world().await;
     let web = world.web();
     let pending = web.begin("documents:read", "left-out").without("redirect_uri");
-    let page = tests::client::sign_in(&mut Browser::new(), &pending.url(), "alice", tests::world::ALICE.1).await;
+    let page =
+        tests::client::sign_in(&mut Browser::new(), &pending.url(), "alice", tests::world::ALICE.1)
+            .await;
     let code = pending.code(&page, &web);
-    let fields = [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", &pending.verifier)];
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("code_verifier", &pending.verifier),
+    ];
     web.token(&fields).await.expect(200);
     let two = client(&world, "code-only");
-    is_page(&ask(&two.begin("documents:read", "two").without("redirect_uri")).await, "two are registered");
+    is_page(
+        &ask(&two.begin("documents:read", "two").without("redirect_uri")).await,
+        "two are registered",
+    );
 }
 
 #[tokio::test]
@@ -282,13 +304,17 @@ async fn what_stands_in_the_sealed_address_cannot_be_read_or_changed() {
     let world = World::start().await;
     let web = world.web();
     let mut browser = Browser::new();
-    let pending = web.begin("openid documents:read", "sealed").param("login_hint", "somebody@example.com");
+    let pending =
+        web.begin("openid documents:read", "sealed").param("login_hint", "somebody@example.com");
     let page = browser.get(&pending.url()).await;
     let location = page.location();
-    for part in ["somebody", "documents", "web.example", &pending.state, &challenge(&pending.verifier)] {
+    for part in
+        ["somebody", "documents", "web.example", &pending.state, &challenge(&pending.verifier)]
+    {
         assert!(!location.as_str().contains(part), "{location}");
     }
-    let sealed: String = location.query_pairs().find(|(name, _)| name == "r").unwrap().1.into_owned();
+    let sealed: String =
+        location.query_pairs().find(|(name, _)| name == "r").unwrap().1.into_owned();
     let mut changed: Vec<String> = [0, sealed.len() / 2, sealed.len() - 1]
         .into_iter()
         .map(|at| {
@@ -296,10 +322,16 @@ async fn what_stands_in_the_sealed_address_cannot_be_read_or_changed() {
             format!("{}{other}{}", &sealed[..at], &sealed[at + 1..])
         })
         .collect();
-    changed.extend([String::new(), "x".to_owned(), sealed[..sealed.len() - 1].to_owned(), format!("{sealed}A")]);
+    changed.extend([
+        String::new(),
+        "x".to_owned(),
+        sealed[..sealed.len() - 1].to_owned(),
+        format!("{sealed}A"),
+    ]);
     for text in changed {
         for path in ["login", "consent"] {
-            let url = Url::parse_with_params(&format!("{}/{path}", web.issuer), [("r", &text)]).unwrap();
+            let url =
+                Url::parse_with_params(&format!("{}/{path}", web.issuer), [("r", &text)]).unwrap();
             let page = browser.get(url.as_str()).await;
             assert_eq!(page.status(), 400, "{path} {text:.30}");
         }

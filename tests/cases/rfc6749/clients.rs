@@ -72,7 +72,10 @@ async fn only_the_registered_method_is_taken() {
         ("form client by header", post.clone().with_auth(ClientAuth::Basic)),
         ("form client by name", post.clone().with_auth(ClientAuth::None)),
         ("public client by header", native.clone().with_auth(ClientAuth::Basic)),
-        ("public client by form", Client { secret: "x".to_owned(), ..native.clone() }.with_auth(ClientAuth::Post)),
+        (
+            "public client by form",
+            Client::new(&native.issuer, "native", "x", "").with_auth(ClientAuth::Post),
+        ),
     ] {
         let answer = client.refresh("x").await.expect(401);
         assert_eq!(answer.error(), "invalid_client", "{why}");

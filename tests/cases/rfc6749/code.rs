@@ -1,12 +1,19 @@
 //! Redeeming a code (RFC 6749 section 4.1.3, protocol.md section 1): what binds it, how long it lives, and what a replay costs.
 
-use tests::client::{Client, Pending};
+use tests::client::Client;
 use tests::http::Answer;
 use tests::seed::{self, client};
 use tests::world::{NATIVE_CALLBACK, World};
 
 fn invalid_grant(answer: Answer) {
     assert_eq!(answer.expect(400).error(), "invalid_grant");
+}
+
+/// The same client, but for where it says that the code went.
+fn to(client: &Client, redirect_uri: &str) -> Client {
+    let mut client = client.clone();
+    redirect_uri.clone_into(&mut client.redirect_uri);
+    client
 }
 
 /// Everything that hung on a grant is dead: refresh token, userinfo, introspection.
@@ -76,9 +83,9 @@ async fn a_replay_that_fails_an_earlier_check_changes_nothing() {
     let (code, pending) = world.code(&web, "openid", "found").await;
     let tokens = web.redeem(&code, &pending).await.expect(200);
     invalid_grant(client(&world, "both").redeem(&code, &pending).await);
-    let wrong = Pending { verifier: "x".repeat(43), ..pending.clone() };
+    let wrong = web.begin("openid", "another verifier");
     invalid_grant(web.redeem(&code, &wrong).await);
-    let elsewhere = Client { redirect_uri: "https://web.example/other".to_owned(), ..web.clone() };
+    let elsewhere = to(&web, "https://web.example/other");
     invalid_grant(elsewhere.redeem(&code, &pending).await);
     let fields = [("grant_type", "authorization_code"), ("code", code.as_str())];
     invalid_grant(web.token(&fields).await);
@@ -90,7 +97,7 @@ async fn a_code_is_redeemed_by_its_own_client_only_and_survives_the_others() {
     let world = seed::world().await;
     let web = world.web();
     let (code, pending) = world.code(&web, "openid", "mine").await;
-    for other in [client(&world, "both"), Client { redirect_uri: web.redirect_uri.clone(), ..world.native() }] {
+    for other in [client(&world, "both"), to(&world.native(), &web.redirect_uri)] {
         invalid_grant(other.redeem(&code, &pending).await);
     }
     web.redeem(&code, &pending).await.expect(200);
@@ -101,29 +108,44 @@ async fn the_redirect_uri_must_be_the_same_as_before() {
     let world = World::start().await;
     let web = world.web();
     let (code, pending) = world.code(&web, "openid", "redirect").await;
-    for uri in ["https://web.example/callback/", "https://web.example/", "https://evil.example/callback", "x"] {
-        let other = Client { redirect_uri: uri.to_owned(), ..web.clone() };
+    for uri in [
+        "https://web.example/callback/",
+        "https://web.example/",
+        "https://evil.example/callback",
+        "x",
+    ] {
+        let other = to(&web, uri);
         invalid_grant(other.redeem(&code, &pending).await);
     }
     web.redeem(&code, &pending).await.expect(200);
 }
 
-/// OAuth 2.1 section 4.1.3 has no redirect_uri any more: PKCE binds better. Without PKCE it is still REQUIRED.
+/// OAuth 2.1 section 4.1.3 has no `redirect_uri` any more: PKCE binds better. Without PKCE it is still REQUIRED.
 #[tokio::test]
 async fn with_pkce_the_redirect_uri_may_be_left_out_and_without_it_may_not() {
     let world = seed::world().await;
     let web = world.web();
     let (code, pending) = world.code(&web, "openid", "short").await;
-    let fields = [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", &pending.verifier)];
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("code_verifier", &pending.verifier),
+    ];
     web.token(&fields).await.expect(200);
 
     let without = client(&world, "without-pkce");
-    let pending = without.begin("openid", "old").without("code_challenge").without("code_challenge_method");
+    let pending =
+        without.begin("openid", "old").without("code_challenge").without("code_challenge_method");
     let mut browser = tests::browser::Browser::new();
-    let page = tests::client::sign_in(&mut browser, &pending.url(), "alice", tests::world::ALICE.1).await;
+    let page =
+        tests::client::sign_in(&mut browser, &pending.url(), "alice", tests::world::ALICE.1).await;
     let code = pending.code(&page, &without);
     invalid_grant(without.token(&[("grant_type", "authorization_code"), ("code", &code)]).await);
-    let fields = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", &without.redirect_uri)];
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", &without.redirect_uri),
+    ];
     without.token(&fields).await.expect(200);
 }
 
@@ -139,8 +161,18 @@ async fn garbage_is_no_code() {
     let truncated = fresh[..fresh.len() - 1].to_owned();
     let long = "x".repeat(10_000);
     for text in [
-        "x", "a.b.c", "' OR 1=1 --", "\u{0}", "\u{1f511}", &altered, &truncated, &format!("{fresh}A"), &format!(" {fresh}"),
-        &long, &tokens.member("refresh_token"), &tokens.member("access_token"),
+        "x",
+        "a.b.c",
+        "' OR 1=1 --",
+        "\u{0}",
+        "\u{1f511}",
+        &altered,
+        &truncated,
+        &format!("{fresh}A"),
+        &format!(" {fresh}"),
+        &long,
+        &tokens.member("refresh_token"),
+        &tokens.member("access_token"),
     ] {
         let answer = web.redeem(text, &fresh_pending).await;
         // NUL is no text at all.
@@ -178,7 +210,7 @@ async fn a_client_without_refresh_tokens_gets_none() {
     let code_only = client(&world, "code-only");
     let tokens = world.tokens(&code_only, "openid offline_access documents:read", "none").await;
     assert_eq!(tokens.json().get("refresh_token"), None);
-    assert_eq!(tokens.member("scope"), "openid documents:read", "it could not use offline_access");
+    assert_eq!(tokens.member("scope"), "documents:read openid", "it could not use offline_access");
     code_only.userinfo(&tokens.member("access_token")).await.expect(200);
 }
 

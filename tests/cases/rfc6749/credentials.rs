@@ -28,7 +28,16 @@ async fn a_client_gets_what_it_is_registered_for() {
 #[tokio::test]
 async fn more_than_registered_and_scopes_about_people_are_refused() {
     let world = World::start().await;
-    for scope in ["documents:share", "documents:read documents:share", "openid", "profile", "offline_access", "unknown", "\"", "documents:read\t"] {
+    for scope in [
+        "documents:share",
+        "documents:read documents:share",
+        "openid",
+        "profile",
+        "offline_access",
+        "unknown",
+        "\"",
+        "documents:read\t",
+    ] {
         let answer = world.machine().client_credentials(scope).await.expect(400);
         assert_eq!(answer.error(), "invalid_scope", "{scope}");
     }
@@ -37,7 +46,12 @@ async fn more_than_registered_and_scopes_about_people_are_refused() {
 #[tokio::test]
 async fn such_a_token_is_no_key_to_userinfo() {
     let world = World::start().await;
-    let token = world.machine().client_credentials("documents:read").await.expect(200).member("access_token");
+    let token = world
+        .machine()
+        .client_credentials("documents:read")
+        .await
+        .expect(200)
+        .member("access_token");
     let answer = world.machine().userinfo(&token).await.expect(401);
     assert_eq!(answer.challenge().get("error"), "invalid_token");
 }

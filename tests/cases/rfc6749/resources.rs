@@ -71,7 +71,9 @@ async fn a_resource_that_was_not_granted_is_refused_and_uses_nothing_up() {
     let both = client(&world, "both");
     let pending = both.begin("documents:read mail:send", "one").param("resource", MAIL);
     let code = code(&both, &pending).await;
-    for resource in [world.resource.as_str(), "https://unknown.example", "not a uri", &format!("{MAIL}/")] {
+    for resource in
+        [world.resource.as_str(), "https://unknown.example", "not a uri", &format!("{MAIL}/")]
+    {
         let answer = redeem(&both, &code, &pending, &[resource]).await.expect(400);
         assert_eq!(answer.error(), "invalid_target", "{resource}");
     }
@@ -84,7 +86,11 @@ async fn without_a_named_resource_a_grant_may_ask_for_any_that_its_scope_reaches
     let both = client(&world, "both");
     let tokens = world.tokens(&both, "documents:read mail:send", "any").await;
     assert_eq!(tokens.member("scope"), "documents:read", "the default API");
-    let fields = [("grant_type", "refresh_token"), ("refresh_token", &tokens.member("refresh_token")), ("resource", MAIL)];
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &tokens.member("refresh_token")),
+        ("resource", MAIL),
+    ];
     let mail = both.token(&fields).await.expect(200);
     assert_eq!(mail.member("scope"), "mail:send");
 }
@@ -96,7 +102,9 @@ async fn an_empty_path_may_be_sent_as_a_slash_and_aud_is_the_registered_text() {
     let machine = world.machine();
     let ask = |resource: String| {
         let machine = machine.clone();
-        async move { machine.token(&[("grant_type", "client_credentials"), ("resource", &resource)]).await }
+        async move {
+            machine.token(&[("grant_type", "client_credentials"), ("resource", &resource)]).await
+        }
     };
     for same in [world.resource.clone(), format!("{}/", world.resource)] {
         let answer = ask(same).await.expect(200);
@@ -105,7 +113,12 @@ async fn an_empty_path_may_be_sent_as_a_slash_and_aud_is_the_registered_text() {
         assert_eq!(world.documents(&answer.member("access_token")).list("").await.status, 200);
     }
     let upper = world.resource.replace("http", "HTTP");
-    for other in [format!("{}//", world.resource), format!("{}/x", world.resource), format!("{}#x", world.resource), upper] {
+    for other in [
+        format!("{}//", world.resource),
+        format!("{}/x", world.resource),
+        format!("{}#x", world.resource),
+        upper,
+    ] {
         assert_eq!(ask(other.clone()).await.expect(400).error(), "invalid_target", "{other}");
     }
 }

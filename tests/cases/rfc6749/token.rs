@@ -51,7 +51,11 @@ async fn a_success_looks_as_section_5_1_says() {
     assert_eq!(answer.header("Content-Type"), "application/json");
     assert_eq!(answer.header("Cache-Control"), "no-store");
     assert_eq!(answer.header("Pragma"), "no-cache");
-    assert_eq!(answer.header("Access-Control-Allow-Origin"), "", "no browser script redeems tokens here");
+    assert_eq!(
+        answer.header("Access-Control-Allow-Origin"),
+        "",
+        "no browser script redeems tokens here"
+    );
     let body = answer.json();
     let mut names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
@@ -65,8 +69,17 @@ async fn a_body_that_is_no_form_is_an_invalid_request() {
     let world = World::start().await;
     let good = "grant_type=client_credentials&scope=documents%3Aread";
     assert_eq!(post(&world, FORM, good).await.status, 200);
-    assert_eq!(post(&world, "Application/X-WWW-Form-URLEncoded; charset=UTF-8", good).await.status, 200);
-    for content_type in ["application/json", "text/plain", "multipart/form-data", "application/x-www-form-urlencodedx", ""] {
+    assert_eq!(
+        post(&world, "Application/X-WWW-Form-URLEncoded; charset=UTF-8", good).await.status,
+        200
+    );
+    for content_type in [
+        "application/json",
+        "text/plain",
+        "multipart/form-data",
+        "application/x-www-form-urlencodedx",
+        "",
+    ] {
         refused(&post(&world, content_type, good).await, 400, "invalid_request", content_type);
     }
     for body in [
@@ -83,7 +96,8 @@ async fn a_body_that_is_no_form_is_an_invalid_request() {
     ] {
         refused(&post(&world, FORM, body).await, 400, "invalid_request", body);
     }
-    let many: String = (0..100).map(|n| format!("&p{n}=1")).collect();
+    let many: Vec<String> = (0..100).map(|number| format!("&p{number}=1")).collect();
+    let many = many.concat();
     refused(&post(&world, FORM, format!("{good}{many}")).await, 400, "invalid_request", "many");
     let large = format!("{good}&x={}", "y".repeat(70_000));
     assert_eq!(post(&world, FORM, large).await.status, 413);
@@ -95,8 +109,15 @@ async fn unknown_parameters_are_ignored_and_unknown_grant_types_are_not() {
     let machine = world.machine();
     let fields = [("grant_type", "client_credentials"), ("utm_source", "x"), ("audience", "y")];
     machine.token(&fields).await.expect(200);
-    for grant in ["password", "implicit", "CLIENT_CREDENTIALS", "urn:ietf:params:oauth:grant-type:jwt-bearer", "client_credentials "] {
-        let answer = machine.token(&[("grant_type", grant), ("username", "alice"), ("password", "x")]).await;
+    for grant in [
+        "password",
+        "implicit",
+        "CLIENT_CREDENTIALS",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "client_credentials ",
+    ] {
+        let answer =
+            machine.token(&[("grant_type", grant), ("username", "alice"), ("password", "x")]).await;
         refused(&answer, 400, "unsupported_grant_type", grant);
     }
 }
@@ -110,7 +131,12 @@ async fn a_client_uses_only_what_it_is_registered_for() {
     refused(&machine.token(&fields).await, 400, "unauthorized_client", "machine, code");
     refused(&machine.refresh("x").await, 400, "unauthorized_client", "machine, refresh");
     // RFC 6749 section 4.4: never a client that cannot be authenticated.
-    refused(&world.native().client_credentials("documents:read").await, 400, "unauthorized_client", "native");
+    refused(
+        &world.native().client_credentials("documents:read").await,
+        400,
+        "unauthorized_client",
+        "native",
+    );
 }
 
 #[tokio::test]
@@ -131,7 +157,10 @@ async fn nothing_that_was_sent_comes_back_in_an_error() {
     for fields in [
         [("grant_type", marked), ("scope", marked)],
         [("grant_type", "client_credentials"), ("scope", marked)],
-        [("grant_type", "client_credentials"), ("resource", "https://marked-by-the-sender.example")],
+        [
+            ("grant_type", "client_credentials"),
+            ("resource", "https://marked-by-the-sender.example"),
+        ],
     ] {
         let answer = world.machine().token(&fields).await.expect(400);
         assert!(!answer.text().contains(marked), "{}", answer.text());

@@ -1,0 +1,161 @@
+//! What a real process writes down over whole flows: enough to see what happened, and no secret.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use tests::browser::Browser;
+use tests::client::sign_in;
+use tests::http::Http;
+use tests::realm::{End, Realm};
+use tests::world::{ALICE, SECRET};
+
+use crate::processes::AUTH_SERVER;
+
+/// Goes through every endpoint, well and badly; gives every secret that was seen on the way.
+async fn everything(realm: &Realm) -> Vec<String> {
+    let web = realm.web();
+    let mut secrets = vec![ALICE.1.to_owned(), SECRET.to_owned(), "my-other-password".to_owned()];
+    let mut browser = Browser::new();
+    sign_in(&mut browser, &web.begin("openid", "wrong").url(), "alice", "my-other-password").await;
+    // A password in the wrong field.
+    sign_in(&mut browser, &web.begin("openid", "wrong").url(), "my-other-password", "x").await;
+    let (page, pending) =
+        realm.authorize(&mut browser, "openid documents:read offline_access", "logs").await;
+    let code = pending.code(&page, &web);
+    secrets.extend([
+        code.clone(),
+        pending.verifier.clone(),
+        pending.state.clone(),
+        pending.nonce.clone(),
+    ]);
+    for name in ["as_session", "as_browser", "as_known"] {
+        secrets.push(browser.cookie("127.0.0.1", name).expect(name).to_owned());
+    }
+    let tokens = web.redeem(&code, &pending).await.expect(200);
+    let next = web.refresh(&tokens.member("refresh_token")).await.expect(200);
+    for answer in [&tokens, &next] {
+        for name in ["access_token", "refresh_token", "id_token"] {
+            secrets.extend(Some(answer.member(name)).filter(|token| !token.is_empty()));
+        }
+    }
+    let access = tokens.member("access_token");
+    web.userinfo(&access).await.expect(200);
+    web.introspect(&access).await.expect(200);
+    // Tokens and codes in places where they do not belong.
+    let http = Http::new();
+    http.get(&format!("{}/userinfo?access_token={access}", realm.issuer)).await;
+    http.get(&format!("{}/{access}", realm.issuer)).await;
+    http.post_form(&format!("{}/token?code={code}", realm.issuer), &[("code", &code)]).await;
+    web.token(&[("grant_type", &code), ("scope", &access), ("resource", &code)]).await;
+    web.redeem(&code, &pending).await.expect(400);
+    web.revoke(&next.member("refresh_token")).await.expect(200);
+    let hint = tokens.member("id_token");
+    browser.get(&format!("{}/end_session?id_token_hint={hint}", realm.issuer)).await;
+    let machine = realm.machine().client_credentials("documents:read").await.expect(200);
+    secrets.push(machine.member("access_token"));
+    secrets
+}
+
+/// A secret is there if a long enough piece of it is.
+fn check(log: &str, secrets: &[String]) {
+    for secret in secrets {
+        // The signature is what makes a token a token.
+        let piece = secret.rsplit('.').next().unwrap();
+        let piece = &piece[..piece.len().min(24)];
+        let line = log.lines().find(|line| line.contains(piece));
+        assert!(line.is_none(), "{piece} in {line:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_reaches_the_log_and_every_event_does() {
+    for format in ["text", "json"] {
+        let mut realm =
+            Realm::start(AUTH_SERVER, &["--log-format", format, "--log", "debug"]).await;
+        let secrets = everything(&realm).await;
+        realm.end(End::Asked).await;
+        let log = realm.log();
+        check(&log, &secrets);
+        for event in [
+            "sign_in",
+            "sign_in_failed",
+            "consent",
+            "code_issued",
+            "token_issued",
+            "token_refused",
+            "code_replayed",
+            "revoked",
+            "signed_out",
+        ] {
+            let named = match format {
+                "json" => log.contains(&format!("\"event\":\"{event}\"")),
+                _ => {
+                    log.contains(&format!(" event={event} "))
+                        || log.contains(&format!(" event={event}\n"))
+                }
+            };
+            assert!(named, "{event} is missing in:\n{log}");
+        }
+        if format == "json" {
+            // Standard output has what `--apply` did; the log is on standard error.
+            let report = |line: &&str| line.starts_with("+ ") || line.ends_with(" changed");
+            for line in log.lines().filter(|line| !report(line)) {
+                let line: serde_json::Value =
+                    serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+                assert!(
+                    line["time"].is_string()
+                        && line["level"].is_string()
+                        && line["message"].is_string()
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_has_the_route_and_a_request_id_and_never_the_query() {
+    let mut realm = Realm::start(AUTH_SERVER, &[]).await;
+    let http = Http::new();
+    let answer = http.get(&format!("{}/authorize?client_id=marked", realm.issuer)).await;
+    let id = answer.header("X-Request-Id").to_owned();
+    assert!(!id.is_empty());
+    http.get(&format!("{}/marked-path", realm.issuer)).await;
+    realm.end(End::Asked).await;
+    let log = realm.log();
+    assert!(!log.contains("marked"), "{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains(&format!("request_id={id}")) && line.contains("access"))
+        .unwrap();
+    assert!(
+        line.contains("GET /authorize 400")
+            && line.contains("route=/authorize")
+            && line.contains("status=400"),
+        "{line}"
+    );
+}
+
+/// A thief of the database finds no token, no code, no cookie and no password in it.
+#[tokio::test]
+async fn no_secret_reaches_the_disk_in_clear() {
+    let mut realm = Realm::start(AUTH_SERVER, &[]).await;
+    std::fs::remove_file(realm.folder().join("state.toml")).unwrap();
+    let secrets = everything(&realm).await;
+    realm.end(End::Asked).await;
+    for entry in std::fs::read_dir(realm.folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for secret in &secrets {
+            if ["state-logs", "nonce-logs"].contains(&secret.as_str()) {
+                continue;
+            }
+            let piece = secret.rsplit('.').next().unwrap();
+            let piece = &piece.as_bytes()[..piece.len().min(24)];
+            let found = bytes.windows(piece.len()).any(|window| window == piece);
+            assert!(!found, "{} holds a secret", path.display());
+        }
+        if path.extension().is_some_and(|ending| ending == "master-key") {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+        }
+    }
+}

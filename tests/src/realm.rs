@@ -1,0 +1,188 @@
+//! The authorization server as a real process with its own folder, and its command line beside it.
+
+use std::future::Future;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::browser::{Browser, Page};
+use crate::client::{Client, Pending, sign_in};
+use crate::http::Answer;
+use crate::processes::{Process, free_port, run};
+use crate::world::{ALICE, SECRET, WEB_CALLBACK, state};
+
+/// How a server ends before it starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGKILL: a power cut.
+    Killed,
+    /// SIGTERM: an update.
+    Asked,
+}
+
+/// A process that serves [`state`] on a port of its own.
+#[derive(Debug)]
+pub struct Realm {
+    /// Its issuer identifier and address.
+    pub issuer: String,
+    program: String,
+    port: u16,
+    args: Vec<String>,
+    process: Option<Process>,
+    log: String,
+    folder: TempDir,
+}
+
+impl Realm {
+    /// Starts it, with more arguments for `serve`.
+    pub async fn start(program: &str, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let issuer = format!("http://127.0.0.1:{port}");
+        std::fs::write(folder.path().join("state.toml"), state("http://127.0.0.1:1")).unwrap();
+        let mut args = vec!["--issuer".to_owned(), issuer.clone()];
+        for arg in [
+            "--apply",
+            "state.toml",
+            "--argon2-memory-kib",
+            "8",
+            "--argon2-iterations",
+            "1",
+            "--workers",
+            "1",
+        ] {
+            args.push(arg.to_owned());
+        }
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let mut realm = Self {
+            issuer,
+            program: program.to_owned(),
+            port,
+            args,
+            process: None,
+            log: String::new(),
+            folder,
+        };
+        realm.launch().await;
+        realm
+    }
+
+    async fn launch(&mut self) {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.process =
+            Some(Process::start(&self.program, self.folder.path(), self.port, &args).await);
+    }
+
+    /// Ends it.
+    pub async fn end(&mut self, how: End) {
+        let process = self.process.take().expect("it runs");
+        match how {
+            End::Killed => {
+                self.log += &process.log();
+                process.kill().await;
+            }
+            End::Asked => {
+                let (status, log) = process.stop().await;
+                assert_eq!(status, Some(0), "{log}");
+                self.log += &log;
+            }
+        }
+    }
+
+    /// Ends it and starts it again.
+    pub async fn restart(&mut self, how: End) {
+        self.end(how).await;
+        self.launch().await;
+    }
+
+    /// Starts it after [`end`](Self::end).
+    pub async fn restart_ended(&mut self) {
+        self.launch().await;
+    }
+
+    /// The running process.
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
+    }
+
+    /// Everything that it has written, also before restarts.
+    pub fn log(&self) -> String {
+        let now = self.process.as_ref().map(Process::log).unwrap_or_default();
+        format!("{}{now}", self.log)
+    }
+
+    /// Where its database is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a command beside the server.
+    pub fn command(&self, args: &[&str], input: &str) -> Output {
+        run(&self.program, self.folder.path(), args, input)
+    }
+
+    /// Runs a command that succeeds; what it printed.
+    #[track_caller]
+    pub fn cli(&self, args: &[&str], input: &str) -> String {
+        let output = self.command(args, input);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same with `--json`.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        let printed = self.cli(&args, "");
+        serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{args:?} printed {printed}"))
+    }
+
+    /// The confidential client of [`state`].
+    pub fn web(&self) -> Client {
+        Client::new(&self.issuer, "web", SECRET, WEB_CALLBACK)
+    }
+
+    /// The client that acts for itself.
+    pub fn machine(&self) -> Client {
+        Client::new(&self.issuer, "machine", SECRET, "")
+    }
+
+    /// Alice goes through an authorization request in `browser`.
+    pub async fn authorize(
+        &self,
+        browser: &mut Browser,
+        scope: &str,
+        tag: &str,
+    ) -> (Page, Pending) {
+        let pending = self.web().begin(scope, tag);
+        let page = sign_in(browser, &pending.url(), ALICE.0, ALICE.1).await;
+        (page, pending)
+    }
+
+    /// Alice's tokens for `web`.
+    pub async fn tokens(&self, scope: &str, tag: &str) -> Answer {
+        let web = self.web();
+        let (page, pending) = self.authorize(&mut Browser::new(), scope, tag).await;
+        web.redeem(&pending.code(&page, &web), &pending).await.expect(200)
+    }
+}
+
+/// A command takes effect within five seconds (contract.md): asks until it has.
+///
+/// # Panics
+/// When it has not.
+pub async fn within_five_seconds<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let mut interval = tokio::time::interval(Duration::from_millis(50));
+    let seen = tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            interval.tick().await;
+            if holds().await {
+                return;
+            }
+        }
+    });
+    assert!(seen.await.is_ok(), "not within five seconds: {what}");
+}
