@@ -8,6 +8,7 @@ mod flows;
 mod house;
 mod jwks;
 mod oidc;
+mod operations;
 mod processes;
 mod properties;
 mod races;

@@ -204,3 +204,57 @@ async fn failed_client_authentication_is_slowed_down_and_the_right_secret_never_
     world.clock.advance(600);
     wrong.client_credentials("documents:read").await.expect(401);
 }
+
+#[tokio::test]
+async fn a_browser_is_known_for_a_hundred_and_eighty_days() {
+    const DAY: i64 = 86_400;
+    let world = world().await;
+    let web = world.web();
+    for (age, status) in [(180 * DAY - 1, 303), (180 * DAY, 429), (180 * DAY + 1, 429)] {
+        let mut hers = Browser::new();
+        sign_in(&mut hers, &web.begin("openid", "hers").url(), ALICE.0, ALICE.1).await;
+        world.clock.advance(age);
+        // The address of all browsers of this case is full.
+        let page = login_page(&world).await;
+        for _ in 0..5 {
+            assert_eq!(attempt(&page, (ALICE.0, "guess"), "127.0.0.1").await.status, 403);
+        }
+        let again = sign_in(&mut hers, &web.begin("openid", "again").url(), ALICE.0, ALICE.1).await;
+        assert_eq!(again.status(), status, "{age}");
+        world.clock.advance(600);
+    }
+}
+
+/// Every hash holds its memory: more than may wait are told to come back, and the server goes on answering.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_sign_ins_waits_in_line_and_not_in_memory() {
+    let world = World::with(|settings| {
+        settings.argon2.memory_kib = 19_456;
+        settings.argon2.iterations = 2;
+        settings.argon2.concurrency = 1;
+        settings.argon2.queue = 2;
+    })
+    .await;
+    let page = std::sync::Arc::new(login_page(&world).await);
+    let storm = (0..48).map(|number| {
+        let page = page.clone();
+        tokio::spawn(async move {
+            attempt(&page, (&format!("person-{number}"), "guess"), "127.0.0.1").await
+        })
+    });
+    let storm: Vec<_> = storm.collect();
+    world.machine().client_credentials("documents:read").await.expect(200);
+    let mut statuses = Vec::new();
+    for one in storm {
+        let answer = one.await.unwrap();
+        if answer.status == 503 {
+            assert_ne!(answer.header("Retry-After"), "");
+        }
+        statuses.push(answer.status);
+    }
+    assert!(statuses.iter().all(|status| matches!(status, 403 | 503)), "{statuses:?}");
+    assert!(statuses.contains(&403), "whoever had a place was served: {statuses:?}");
+    assert!(statuses.contains(&503), "the line has an end: {statuses:?}");
+    let later = attempt(&page, ALICE, "127.0.0.1").await;
+    assert_eq!(later.status, 303);
+}

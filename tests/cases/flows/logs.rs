@@ -48,6 +48,13 @@ async fn everything(realm: &Realm) -> Vec<String> {
     web.token(&[("grant_type", &code), ("scope", &access), ("resource", &code)]).await;
     web.redeem(&code, &pending).await.expect(400);
     web.revoke(&next.member("refresh_token")).await.expect(200);
+    // A retry, and then a theft.
+    let first = realm.tokens("openid", "reused").await.member("refresh_token");
+    let second = web.refresh(&first).await.expect(200).member("refresh_token");
+    web.refresh(&first).await.expect(200);
+    web.refresh(&second).await.expect(200);
+    web.refresh(&first).await.expect(400);
+    secrets.extend([first, second]);
     let hint = tokens.member("id_token");
     browser.get(&format!("{}/end_session?id_token_hint={hint}", realm.issuer)).await;
     let machine = realm.machine().client_credentials("documents:read").await.expect(200);
@@ -85,6 +92,8 @@ async fn no_secret_reaches_the_log_and_every_event_does() {
             "code_replayed",
             "revoked",
             "signed_out",
+            "refresh_retried",
+            "refresh_reuse_detected",
         ] {
             let named = match format {
                 "json" => log.contains(&format!("\"event\":\"{event}\"")),

@@ -3,6 +3,7 @@
 mod foreign;
 mod https;
 mod logs;
+mod meanwhile;
 mod pages;
 mod prompts;
 mod sign_out;

@@ -1,0 +1,146 @@
+//! What an operator relies on: what costs a write and what does not, the metrics, and two instances on one database.
+
+use std::sync::Arc;
+
+use auth_server::{Ports, SeededRandom};
+use database::Statistics;
+use futures_util::future::join_all;
+use tests::background;
+use tests::browser::Browser;
+use tests::client::Client;
+use tests::http::Http;
+use tests::world::{ALICE, SECRET, WEB_CALLBACK, World, free_address};
+
+fn statistics(world: &World) -> Statistics {
+    world.auth.running.app().database.statistics()
+}
+
+/// Anonymous requests cannot fill the disk: while a person signs in, the request travels sealed and is in no row.
+#[tokio::test]
+async fn what_anybody_may_ask_writes_nothing() {
+    let world = World::start().await;
+    let web = world.web();
+    let before = statistics(&world).units;
+    let mut browser = Browser::new();
+    for number in 0..50 {
+        let pending = web.begin("openid", &number.to_string());
+        let page = browser.get(&pending.url()).await;
+        browser.settle(page).await;
+        browser.get(&pending.param("client_id", "nobody").url()).await;
+    }
+    for garbage in ["x", "a.b.c", &"A".repeat(59)] {
+        let pending = web.begin("openid", "garbage");
+        web.redeem(garbage, &pending).await.expect(400);
+        web.refresh(garbage).await.expect(400);
+        web.introspect(garbage).await.expect(200);
+        web.revoke(garbage).await.expect(200);
+        web.userinfo(garbage).await.expect(401);
+    }
+    world.machine().client_credentials("documents:read").await.expect(200);
+    browser.get(&format!("{}/end_session", web.issuer)).await;
+    assert_eq!(statistics(&world).units, before);
+}
+
+/// Each of these is one durable unit of work, and no more.
+#[tokio::test]
+async fn a_flow_costs_as_many_writes_as_it_has_to() {
+    let world = World::start().await;
+    let web = world.web();
+    let mut browser = Browser::new();
+    world.authorize(&mut browser, &web, "openid", "warm").await;
+    let count = |world: &World| statistics(world).units;
+    let start = count(&world);
+    let pending = web.begin("openid", "counted");
+    let page = browser.get(&pending.url()).await;
+    assert_eq!(count(&world), start + 1, "the code");
+    let tokens = web.redeem(&pending.code(&page, &web), &pending).await.expect(200);
+    assert_eq!(count(&world), start + 2, "its redemption");
+    web.userinfo(&tokens.member("access_token")).await.expect(200);
+    web.introspect(&tokens.member("access_token")).await.expect(200);
+    assert_eq!(count(&world), start + 2);
+    web.refresh(&tokens.member("refresh_token")).await.expect(200);
+    assert_eq!(count(&world), start + 3, "the rotation");
+    web.revoke(&tokens.member("access_token")).await.expect(200);
+    assert_eq!(count(&world), start + 4, "the denial");
+}
+
+#[tokio::test]
+async fn metrics_have_a_listener_of_their_own_and_count_what_happens() {
+    let world = World::with(|settings| {
+        settings.metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    })
+    .await;
+    let at = world.auth.running.metrics_addr().unwrap();
+    let web = world.web();
+    let tokens = world.tokens(&web, "openid", "counted").await;
+    web.refresh("garbage").await.expect(400);
+    let fail = web.begin("openid", "failed").url();
+    tests::client::sign_in(&mut Browser::new(), &fail, ALICE.0, "guess").await;
+    let answer = Http::new().get(&format!("http://{at}/metrics")).await.expect(200);
+    assert!(answer.header("Content-Type").starts_with("application/openmetrics-text"));
+    let text = answer.text();
+    assert!(text.ends_with("# EOF\n"), "a whole document");
+    for (part, labels) in [
+        ("issued", "grant_type=\"authorization_code\""),
+        ("refused", "grant_type=\"refresh_token\""),
+        ("success", "outcome=\"success\""),
+        ("failed", "outcome=\"failed\""),
+    ] {
+        let counted = text
+            .lines()
+            .any(|line| line.contains(part) && line.contains(labels) && line.ends_with(" 1"));
+        assert!(counted, "{part} {labels} in:\n{text}");
+    }
+    for secret in [
+        tokens.member("access_token"),
+        tokens.member("refresh_token"),
+        "alice".to_owned(),
+        "web\"".to_owned(),
+    ] {
+        assert!(!text.contains(&secret), "{secret}");
+    }
+    // Labels come from short lists: whatever is asked for makes no series of its own.
+    let http = Http::new();
+    for path in ["/made-up", "/token/x", "/%41"] {
+        http.get(&format!("{}{path}", web.issuer)).await;
+    }
+    let later = http.get(&format!("http://{at}/metrics")).await.text();
+    assert!(!later.contains("made-up") && !later.contains("/token/x"), "{later}");
+}
+
+/// A second instance on the same database: what one hands out the other takes, and races across both have one winner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_instances_on_one_database_are_one_server() {
+    let world = World::start().await;
+    let app = world.auth.running.app();
+    let mut settings = app.settings.clone();
+    settings.listen = free_address();
+    let address = format!("http://{}", settings.listen);
+    let ports = Ports { clock: world.clock.clone(), random: Arc::new(SeededRandom::new(99)) };
+    let second =
+        background::run(async move { auth_server::spawn(settings, ports).await.unwrap() }).await;
+    let here = world.web();
+    let there = Client::new(&address, "web", SECRET, WEB_CALLBACK);
+    let (code, pending) = world.code(&here, "openid documents:read", "shared").await;
+    let tokens = there.redeem(&code, &pending).await.expect(200);
+    here.userinfo(&tokens.member("access_token")).await.expect(200);
+    there.userinfo(&tokens.member("access_token")).await.expect(200);
+    let next = here.refresh(&tokens.member("refresh_token")).await.expect(200);
+    there.refresh(&next.member("refresh_token")).await.expect(200);
+    assert_eq!(here.jwks().await, there.jwks().await);
+
+    let (code, pending) = world.code(&here, "openid documents:read", "raced").await;
+    let redeem = |number: usize| {
+        let client = if number.is_multiple_of(2) { here.clone() } else { there.clone() };
+        let (code, pending) = (code.clone(), pending.clone());
+        tokio::spawn(async move { client.redeem(&code, &pending).await })
+    };
+    let answers: Vec<_> =
+        join_all((0..32).map(redeem)).await.into_iter().map(Result::unwrap).collect();
+    let winners: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(winners.len(), 1);
+    assert!(answers.iter().all(|answer| answer.status < 500));
+    let refused = there.refresh(&winners[0].member("refresh_token")).await.expect(400);
+    assert_eq!(refused.error(), "invalid_grant");
+    background::run(second.stop()).await;
+}
