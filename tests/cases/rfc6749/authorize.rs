@@ -242,6 +242,28 @@ async fn any_port_of_a_loopback_literal_is_the_registered_uri_and_nothing_else_i
     }
 }
 
+/// `localhost` is a name, and names can be made to mean another machine: its port is compared like everything else.
+#[tokio::test]
+async fn a_port_of_localhost_is_the_registered_one_only() {
+    let world = World::start().await;
+    let state = "[[client]]\nclient_id = \"local\"\nredirect_uris = [\"http://localhost:3000/cb\", \"http://[::1]/cb\"]\n\
+                 token_endpoint_auth_method = \"none\"\nscope = \"documents:read\"\n";
+    seed::declare(&world.auth, state).await;
+    let local = tests::client::Client::new(&world.auth.issuer, "local", "", "");
+    let begin = |uri: &str| local.begin("documents:read", "l").param("redirect_uri", uri);
+    for uri in ["http://localhost:3000/cb", "http://[::1]/cb", "http://[::1]:51004/cb"] {
+        assert_eq!(ask(&begin(uri)).await.location().path(), "/login", "{uri}");
+    }
+    for uri in [
+        "http://localhost:3001/cb",
+        "http://localhost/cb",
+        "http://127.0.0.1:3000/cb",
+        "http://[::]:3000/cb",
+    ] {
+        is_page(&ask(&begin(uri)).await, uri);
+    }
+}
+
 #[tokio::test]
 async fn the_port_of_the_request_is_where_the_answer_goes_and_what_the_code_is_bound_to() {
     let world = World::start().await;
