@@ -98,7 +98,7 @@ pub fn guard_options(settings: &Settings) -> GuardOptions {
         clock_leeway: settings.clock_leeway,
         keys: settings.keys,
         outbound: settings.outbound.clone(),
-        resource_name: "Documents".to_owned(),
+        resource_name: scopes::API_NAME.to_owned(),
         scopes: scopes::ALL.iter().map(|scope| (*scope).to_owned()).collect(),
         ..GuardOptions::new(settings.resource.clone(), settings.issuers.clone())
     }

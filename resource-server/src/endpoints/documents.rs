@@ -17,7 +17,8 @@ use super::{body, document_id, timestamp};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::guard::Granted;
-use crate::store::documents::{self, Document, Listed, Owner, Place};
+use crate::store::documents::{self, Document, Listed, Place};
+use crate::store::owner::Owner;
 
 /// The list.
 pub const PATH: &str = "/documents";

@@ -5,6 +5,7 @@ pub mod document_id;
 pub mod documents;
 pub mod health;
 pub mod openapi;
+pub mod schemas;
 pub mod scopes;
 pub mod share;
 pub mod timestamp;

@@ -4,19 +4,19 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Data;
-use serde_json::json;
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, Paths,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, Type};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{OpenIdConnect, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, Info, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
     Required, ResponseBuilder, Schema, ServerBuilder,
 };
 
-use super::documents;
+use super::schemas::{self, text, texts};
+use super::scopes;
 use crate::app::App;
 use crate::server::routes::{ApiRoute, Needs, table};
 
@@ -45,14 +45,13 @@ pub fn document(base: &str, metadata_url: String) -> OpenApi {
     let scheme = SecurityScheme::OpenIdConnect(OpenIdConnect::new(metadata_url));
     let components = ComponentsBuilder::new()
         .security_scheme(SCHEME, scheme)
-        .schema("Document", document_schema())
-        .schema("DocumentInput", input_schema())
-        .schema("DocumentPage", page_schema())
         .schema("Problem", problem_schema())
-        .schema("Share", ObjectBuilder::new().property("with", text()).required("with"))
         .schema("WhoAmI", whoami_schema());
+    let components = schemas::all()
+        .into_iter()
+        .fold(components, |components, (name, schema)| components.schema(name, schema));
     OpenApiBuilder::new()
-        .info(Info::new("Documents", env!("CARGO_PKG_VERSION")))
+        .info(Info::new(scopes::API_NAME, env!("CARGO_PKG_VERSION")))
         .servers(Some([ServerBuilder::new().url(base.trim_end_matches('/')).build()]))
         .paths(paths)
         .components(Some(components.build()))
@@ -73,10 +72,8 @@ fn operation(route: &ApiRoute) -> Operation {
         let id = ParameterBuilder::new().name("id").parameter_in(ParameterIn::Path);
         operation = operation.parameter(id.required(Required::True).schema(Some(text())));
     }
-    if route.path == documents::PATH && route.method == "GET" {
-        operation =
-            operation.parameter(query("limit", ObjectBuilder::new().schema_type(Type::Integer)));
-        operation = operation.parameter(query("cursor", text()));
+    for (name, schema) in schemas::query_parameters(route.id) {
+        operation = operation.parameter(query(name, schema));
     }
     if let Some(schema) = route.request {
         let body = RequestBodyBuilder::new()
@@ -131,41 +128,6 @@ fn query(name: &str, schema: ObjectBuilder) -> ParameterBuilder {
         .schema(Some(schema))
 }
 
-fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
-fn texts(names: &[&str]) -> ObjectBuilder {
-    names.iter().fold(ObjectBuilder::new().schema_type(Type::Object), |object, name| {
-        object.property(*name, text()).required(*name)
-    })
-}
-
-fn document_schema() -> RefOr<Schema> {
-    let example =
-        json!({"id": "0f6c…", "title": "Notes", "body": "…", "updated_at": "2026-01-02T03:04:05Z"});
-    texts(&["id", "title", "body", "updated_at"]).examples([example]).into()
-}
-
-fn input_schema() -> RefOr<Schema> {
-    let title = text().min_length(Some(1)).max_length(Some(documents::MAX_TITLE_CHARS));
-    let body = text().max_length(Some(documents::MAX_BODY_BYTES));
-    let object = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .property("title", title)
-        .property("body", body);
-    object.required("title").required("body").into()
-}
-
-fn page_schema() -> RefOr<Schema> {
-    let listed = ArrayBuilder::new().items(texts(&["id", "title", "updated_at"]).build());
-    let object = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .property("documents", listed)
-        .property("next", text());
-    object.required("documents").into()
-}
-
 fn problem_schema() -> RefOr<Schema> {
     let object = texts(&["title"]).property("type", text()).property("detail", text());
     object.property("status", ObjectBuilder::new().schema_type(Type::Integer)).into()
@@ -178,6 +140,8 @@ fn whoami_schema() -> RefOr<Schema> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -195,6 +159,21 @@ mod tests {
                 Needs::Nothing => assert!(operation["security"].is_null()),
                 Needs::AnyToken => assert_eq!(operation["security"][0][SCHEME], json!([])),
                 Needs::Scope(scope) => assert_eq!(operation["security"][0][SCHEME], json!([scope])),
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_route_table_names_is_declared() {
+        let document =
+            serde_json::to_value(document("https://api.example", String::new())).unwrap();
+        for route in table() {
+            for schema in [route.request, route.answer.2].into_iter().flatten() {
+                let declared = &document["components"]["schemas"][schema];
+                assert!(declared.is_object(), "{}: the schema {schema}", route.id);
+            }
+            if let Needs::Scope(scope) = route.needs {
+                assert!(scopes::ALL.contains(&scope), "{}: the scope {scope}", route.id);
             }
         }
     }

@@ -15,7 +15,8 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::guard::bearer::RefusedBecause;
 use crate::guard::{BearerError, Granted, Problem, Refusal};
-use crate::store::documents::{self, Owner};
+use crate::store::documents;
+use crate::store::owner::Owner;
 
 /// Its path.
 pub const PATH: &str = "/documents/{id}/share";

@@ -1,9 +1,10 @@
-//! Documents and their owners. Every statement names the owner, so that no handler can forget to.
+//! Documents, each of one owner. Every statement names the owner, so that no handler can forget to.
 
 use database::{Row, Sql, Value};
-use shared_types::{AccessTokenClaims, UnixSeconds};
+use shared_types::UnixSeconds;
 
 use super::StoreError;
+use super::owner::Owner;
 
 const INSERT: &str =
     "INSERT INTO document (id, owner_iss, owner_sub, title, body, created_at, updated_at)
@@ -16,20 +17,6 @@ const FIND: &str = "SELECT id, title, body, updated_at FROM document
 const UPDATE: &str = "UPDATE document SET title = ?4, body = ?5, updated_at = ?6
     WHERE id = ?1 AND owner_iss = ?2 AND owner_sub = ?3";
 const DELETE: &str = "DELETE FROM document WHERE id = ?1 AND owner_iss = ?2 AND owner_sub = ?3";
-
-/// Who owns documents: a subject is unique only within its issuer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    iss: String,
-    sub: String,
-}
-
-impl Owner {
-    /// The owner that a token acts for.
-    pub fn of(claims: &AccessTokenClaims) -> Self {
-        Self { iss: claims.iss.as_str().to_owned(), sub: claims.sub.as_str().to_owned() }
-    }
-}
 
 /// A whole document.
 #[derive(Clone, Debug, PartialEq, Eq)]

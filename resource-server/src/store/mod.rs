@@ -2,12 +2,15 @@
 
 pub mod documents;
 pub mod key_sets;
+pub mod owner;
 
 use database::{DatabaseError, Migration};
 
 /// The schema, oldest first. Forward only: never change a file that was released.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "base", sql: include_str!("migrations/0001_base.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "key_set", sql: include_str!("migrations/0001_key_set.sql") },
+    Migration { version: 2, name: "documents", sql: include_str!("migrations/0002_documents.sql") },
+];
 
 /// What can go wrong in the store. It hides the engine; "not found" is an `Option`, never an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

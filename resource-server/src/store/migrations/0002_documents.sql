@@ -10,10 +10,3 @@ CREATE TABLE document (
 );
 -- The order of the list; the key never changes, so an edit does not move a document to another page.
 CREATE INDEX document_of_owner ON document (owner_iss, owner_sub, created_at, id);
-
--- The last good key set of each issuer, for a restart while the issuer is away.
-CREATE TABLE key_set (
-    issuer TEXT NOT NULL PRIMARY KEY,
-    jwks TEXT NOT NULL,
-    fetched_at INT NOT NULL
-);
