@@ -8,6 +8,7 @@
 //! | [`world`] | the servers in this process, with a clock to move |
 //! | [`processes`] | the servers as real processes |
 //! | [`chromium`] | a real browser |
+//! | [`landing`] | where a client waits for that browser |
 //! | [`skip`] | how a case says that it cannot run here |
 
 pub mod background;
@@ -16,6 +17,7 @@ pub mod chromium;
 pub mod client;
 pub mod html;
 pub mod http;
+pub mod landing;
 pub mod oracle;
 pub mod processes;
 pub mod realm;

@@ -65,7 +65,14 @@ impl Process {
             all.extend(["--metrics-listen", "off"]);
         }
         all.extend(args);
-        let mut child = command(program, folder, &all)
+        let mut process = Self::spawn(program, folder, &all);
+        process.url = format!("http://{listen}");
+        process
+    }
+
+    /// Starts any program with these arguments and does not wait; `url` stays empty.
+    pub fn spawn(program: &str, folder: &Path, args: &[&str]) -> Self {
+        let mut child = command(program, folder, args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -76,7 +83,7 @@ impl Process {
             collect(child.stdout.take().unwrap(), &log),
             collect(child.stderr.take().unwrap(), &log),
         ];
-        Self { url: format!("http://{listen}"), child, log, read_to: 0, readers }
+        Self { url: String::new(), child, log, read_to: 0, readers }
     }
 
     /// Waits for `/readyz`. A process gives no other sign to wait for that both servers and every platform share, so
