@@ -8,8 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use database::Database;
 
-use crate::app::App;
+use crate::app::{self, App};
 use crate::domain::registry::Registry;
+use crate::keys::rotation::{self, RotationFault};
 use crate::store::epochs::{self, Epochs};
 use crate::store::{StoreError, apis, clients};
 
@@ -105,12 +106,31 @@ impl App {
             (seen.registry, seen.epochs.registry)
         } else {
             let (registry, epochs) = self.database.read(move |sql| read_picture(sql)).await?;
+            self.have_keys_for(&registry).await?;
             (Arc::new(registry), epochs.registry)
         };
         let epochs = Epochs { keys: current.keys, registry: registry_epoch };
         *self.freshness.picture.write().unwrap_or_else(PoisonError::into_inner) =
             Picture { registry: registry.clone(), epochs, polled_at_millis };
         Ok(registry)
+    }
+}
+
+impl App {
+    /// Makes the keys of an algorithm that came into use, before anybody sees the registry that asks for it: no request shall find an API
+    /// whose tokens cannot be signed.
+    async fn have_keys_for(&self, registry: &Registry) -> Result<(), StoreError> {
+        let policy = app::rotation_policy(&self.settings, registry);
+        let signing = self.keys.algorithms();
+        if policy.algorithms.iter().all(|alg| signing.contains(alg)) {
+            return Ok(());
+        }
+        let made = rotation::keep_up(&self.database, &self.vault, self.clock.now(), &policy).await;
+        made.map_err(|fault| match fault {
+            RotationFault::Store(error) => error,
+            other => StoreError::Unavailable(other.to_string()),
+        })?;
+        self.keys.reload(&self.database, &self.vault).await
     }
 }
 

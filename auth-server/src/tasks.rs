@@ -73,8 +73,7 @@ async fn keep_house(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let (mut rotation, mut purging) = (Due::each(ROTATION_PERIOD), Due::each(purge_period));
     while next_second(&mut stopped).await {
         let now = app.clock.now();
-        // An algorithm that came into use a moment ago must not wait a minute for its first key.
-        if rotation.is_due(now) || lacks_a_key(&app) {
+        if rotation.is_due(now) {
             rotation.done(now);
             rotate(&app).await;
         }
@@ -103,11 +102,6 @@ async fn rotate(app: &App) {
     {
         log::warn!(error:%; "changed signature keys could not be read yet");
     }
-}
-
-fn lacks_a_key(app: &App) -> bool {
-    let signing = app.keys.algorithms();
-    policy(app).algorithms.iter().any(|alg| !signing.contains(alg))
 }
 
 fn policy(app: &App) -> Policy {

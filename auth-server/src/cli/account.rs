@@ -29,6 +29,13 @@ pub struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Whether the command may begin with a database that does not exist yet.
+    pub fn may_begin(&self) -> bool {
+        matches!(self.command, Command::Add(_))
+    }
+}
+
 /// What to do with accounts.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -264,7 +271,7 @@ fn show(
     if !generated {
         return Ok(None);
     }
-    output::show_once(&bench.settings, &format!("password-{username}"), password).map(Some)
+    output::show_once(&bench.settings, "password", username, password).map(Some)
 }
 
 fn unknown(named: &str) -> CliError {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::output::{self, Shown};
 use super::{CliError, Workbench};
-use crate::apply::{self, ApplyFault, Target};
+use crate::apply::{self, ApplyFault, Change, DeclaredState, Known, Target, plan_beside};
+use crate::config::Settings;
 
 /// Its arguments.
 #[derive(Debug, clap::Args)]
@@ -33,36 +34,65 @@ impl From<ApplyFault> for CliError {
     }
 }
 
-/// Plans, prints, and unless it is a dry run carries out.
-pub async fn run(bench: &Workbench, args: &Args) -> Result<(), CliError> {
-    let text = std::fs::read_to_string(&args.file).map_err(|error| {
-        CliError::Faults(vec![format!("{} cannot be read: {error}", args.file.display())])
+/// Reads the file, before any database is opened or made.
+pub fn read(settings: &Settings, file: &Path) -> Result<DeclaredState, CliError> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        CliError::Faults(vec![format!("{} cannot be read: {error}", file.display())])
     })?;
-    let folder = args.file.parent().unwrap_or(Path::new("."));
+    let folder = file.parent().unwrap_or(Path::new("."));
+    Ok(apply::read(settings, &text, folder)?)
+}
+
+/// Plans, prints, and unless it is a dry run carries out.
+pub async fn run(bench: &Workbench, args: &Args, state: &DeclaredState) -> Result<(), CliError> {
+    let known = Known::load(&bench.database, state).await?;
+    let changes = plan_beside(state, &known, args.prune).map_err(CliError::Faults)?;
+    let plan = print_plan(args, &changes);
+    if args.dry_run {
+        report(args, &plan, &[]);
+        return Ok(());
+    }
     let target = Target {
         settings: bench.settings.clone(),
         database: bench.database.clone(),
         clock: bench.clock.clone(),
         random: bench.random.clone(),
     };
-    let changes = apply::plan(&target, &text, folder, args.prune).await?;
+    // Each secret is handed over at once: the next change may fail, and this one's owner needs it all the same.
+    let (mut shown, mut lost) = (Vec::new(), Vec::new());
+    let outcome =
+        apply::carry_out_showing(&target, changes, &mut |secret| match output::show_once(
+            &bench.settings,
+            secret.kind,
+            &secret.owner,
+            &secret.secret,
+        ) {
+            Ok(place) if args.json => shown.push((secret.kind, secret.owner, place)),
+            Ok(place) => {
+                output::line(place.sentence(&format!("{} of {}", secret.kind, secret.owner)));
+            }
+            Err(error) => lost.push(error.to_string()),
+        })
+        .await;
+    report(args, &plan, &shown);
+    outcome?;
+    if lost.is_empty() { Ok(()) } else { Err(CliError::Failed(lost.join("\n"))) }
+}
+
+/// The plan for a database that does not exist yet: everything is new, and nothing is made.
+pub fn dry_run_on_nothing(args: &Args, state: &DeclaredState) -> Result<(), CliError> {
+    let changes = plan_beside(state, &Known::default(), args.prune).map_err(CliError::Faults)?;
+    let plan = print_plan(args, &changes);
+    report(args, &plan, &[]);
+    Ok(())
+}
+
+fn print_plan(args: &Args, changes: &[Change]) -> Vec<String> {
     let plan: Vec<String> = changes.iter().map(ToString::to_string).collect();
     if !args.json {
         plan.iter().for_each(output::line);
     }
-    let generated =
-        if args.dry_run { Vec::new() } else { apply::carry_out(&target, changes).await? };
-    let mut shown = Vec::new();
-    for secret in generated {
-        let label = format!("{}-{}", secret.kind, secret.owner);
-        shown.push((
-            secret.kind,
-            secret.owner,
-            output::show_once(&bench.settings, &label, &secret.secret)?,
-        ));
-    }
-    report(args, &plan, &shown);
-    Ok(())
+    plan
 }
 
 fn report(args: &Args, plan: &[String], shown: &[(&str, String, Shown)]) {
@@ -70,16 +100,12 @@ fn report(args: &Args, plan: &[String], shown: &[(&str, String, Shown)]) {
         let secrets: Vec<Value> = shown
             .iter()
             .map(|(kind, owner, shown)| {
-                Value::Object(
-                    [("owner".to_owned(), json!(owner)), shown.members(kind)].into_iter().collect(),
-                )
+                let members = [("owner".to_owned(), json!(owner)), shown.members(kind)];
+                Value::Object(members.into_iter().collect())
             })
             .collect();
         output::json(&json!({ "changes": plan, "applied": !args.dry_run, "generated": secrets }));
         return;
-    }
-    for (kind, owner, shown) in shown {
-        output::line(shown.sentence(&format!("{kind} of {owner}")));
     }
     let count = plan.len();
     output::line(match (count, args.dry_run) {

@@ -9,8 +9,10 @@ use shared_types::{ClientId, Scope};
 use super::output::{self, Shown};
 use super::{CliError, Workbench};
 use crate::apply::delete_client;
-use crate::domain::client::{AuthMethod, Client, ClientMetadata, ConsentMode, GrantType};
-use crate::domain::declared_state::metadata_faults;
+use crate::domain::client::{
+    AuthMethod, Client, ClientMetadata, ConsentMode, GrantType, metadata_faults,
+};
+
 use crate::domain::duration::parse_seconds;
 use crate::domain::secret::PlainSecret;
 use crate::store::clients::{self, NewClient};
@@ -25,6 +27,13 @@ pub struct Args {
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
+}
+
+impl Args {
+    /// Whether the command may begin with a database that does not exist yet.
+    pub fn may_begin(&self) -> bool {
+        matches!(self.command, Command::Add(_))
+    }
 }
 
 /// What to do with clients.
@@ -106,26 +115,29 @@ fn duration(text: &str) -> Result<i64, String> {
 
 /// Runs the command.
 pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
-    let as_json = args.json;
+    let (as_json, now) = (args.json, bench.clock.now());
     match args.command {
         Command::Add(add) => register(bench, add, as_json).await,
         Command::List => list(bench, as_json).await,
         Command::Show(which) => show(bench, which.client_id, as_json).await,
         Command::RotateSecret(rotate) => rotate_secret(bench, rotate, as_json).await,
         Command::Enable(which) => {
-            act(bench, which.client_id, "enabled", as_json, |sql, id| {
-                clients::set_enabled(sql, id, true)
+            act(bench, which.client_id, "enabled", as_json, move |sql, id| {
+                clients::set_enabled(sql, id, true, now)
             })
             .await
         }
         Command::Disable(which) => {
-            act(bench, which.client_id, "disabled", as_json, |sql, id| {
-                clients::set_enabled(sql, id, false)
+            act(bench, which.client_id, "disabled", as_json, move |sql, id| {
+                clients::set_enabled(sql, id, false, now)
             })
             .await
         }
         Command::RevokeTokens(which) => {
-            act(bench, which.client_id, "tokens revoked", as_json, clients::revoke_tokens).await
+            act(bench, which.client_id, "tokens revoked", as_json, move |sql, id| {
+                clients::revoke_tokens(sql, id, now)
+            })
+            .await
         }
         Command::Delete(which) => delete(bench, which.client_id, as_json).await,
     }
@@ -169,7 +181,14 @@ async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliE
         return Err(CliError::Failed(format!("a client {} exists already", metadata.client_id)));
     }
     let shown = secret
-        .map(|secret| output::show_once(&bench.settings, metadata.client_id.as_str(), &secret))
+        .map(|secret| {
+            output::show_once(
+                &bench.settings,
+                "client_secret",
+                metadata.client_id.as_str(),
+                &secret,
+            )
+        })
         .transpose()?;
     report(&metadata.client_id, "registered", shown.as_ref(), as_json);
     Ok(())
@@ -181,7 +200,7 @@ async fn unknown_scopes(bench: &Workbench, scope: &Scope) -> Result<Vec<String>,
     let unknown = scope.difference(&known);
     let faults = unknown
         .iter()
-        .filter(|token| !crate::domain::declared_state::OIDC_SCOPES.contains(&token.as_str()));
+        .filter(|token| !crate::domain::audience::ISSUER_SCOPES.contains(&token.as_str()));
     Ok(faults.map(|token| format!("no api has the scope {token}")).collect())
 }
 
@@ -240,7 +259,7 @@ async fn rotate_secret(
         Err(StoreError::Conflict(_)) => return Err(unknown(&id)),
         Err(error) => return Err(error.into()),
     }
-    let shown = output::show_once(&bench.settings, id.as_str(), &secret)?;
+    let shown = output::show_once(&bench.settings, "client_secret", id.as_str(), &secret)?;
     report(&id, "secret rotated", Some(&shown), as_json);
     Ok(())
 }

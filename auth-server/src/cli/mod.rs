@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use database::{Database, DatabaseError};
+use database::{Database, DatabaseError, DatabaseUrl};
 use shared_types::{Clock, SystemClock};
 
 use crate::app::{self, StartFault};
@@ -108,17 +108,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(())
         }
         Command::Healthcheck(args) => healthcheck::run(&settings, &args),
-        Command::Apply(args) => {
-            beside_the_server(settings, async move |bench| apply::run(bench, &args).await)
-        }
+        Command::Apply(args) => apply_beside_the_server(settings, &args),
         Command::Account(args) => {
-            beside_the_server(settings, async move |bench| account::run(bench, args).await)
+            beside_the_server(settings, args.may_begin(), async move |bench| {
+                account::run(bench, args).await
+            })
         }
         Command::Client(args) => {
-            beside_the_server(settings, async move |bench| client::run(bench, args).await)
+            beside_the_server(settings, args.may_begin(), async move |bench| {
+                client::run(bench, args).await
+            })
         }
         Command::Key(args) => {
-            beside_the_server(settings, async move |bench| key::run(bench, args).await)
+            beside_the_server(settings, false, async move |bench| key::run(bench, args).await)
         }
     };
     match outcome {
@@ -132,11 +134,29 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Opens the workbench, does the work and closes it.
+/// The file is read first: a fault in it leaves no trace, and neither does a dry run.
+fn apply_beside_the_server(settings: Settings, args: &apply::Args) -> Result<(), CliError> {
+    let state = apply::read(&settings, &args.file)?;
+    if args.dry_run && is_absent(&settings) {
+        return apply::dry_run_on_nothing(args, &state);
+    }
+    beside_the_server(settings, true, async |bench| apply::run(bench, args, &state).await)
+}
+
+fn is_absent(settings: &Settings) -> bool {
+    matches!(&settings.database, DatabaseUrl::Sqlite(path) if !path.exists())
+}
+
+/// Opens the workbench, does the work and closes it. A command that only makes sense on what is there does not make a database: a
+/// mistyped path would otherwise look like an empty server.
 fn beside_the_server(
     settings: Settings,
+    may_begin: bool,
     work: impl AsyncFnOnce(&Workbench) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
+    if !may_begin && is_absent(&settings) {
+        return Err(CliError::Failed(format!("there is no database at {}", settings.database)));
+    }
     in_runtime(async {
         let bench = Workbench::open(settings).await?;
         let outcome = work(&bench).await;

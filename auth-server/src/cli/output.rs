@@ -60,10 +60,11 @@ impl Shown {
 }
 
 /// Hands a generated secret to the operator: printed where the issuer is on loopback (development), else into a file of mode 0600
-/// beside the database, since standard output of a production host tends to be kept for years.
+/// beside the database, since standard output of a production host tends to be kept for years. Its name is kind and owner.
 pub fn show_once(
     settings: &Settings,
-    label: &str,
+    kind: &str,
+    owner: &str,
     secret: &PlainSecret,
 ) -> Result<Shown, CliError> {
     if settings.issuer.is_loopback() {
@@ -73,11 +74,7 @@ pub fn show_once(
         DatabaseUrl::Sqlite(path) => path.parent().unwrap_or(Path::new(".")).to_owned(),
         DatabaseUrl::Postgres(_) => PathBuf::from("."),
     };
-    let safe: String = label
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-        .collect();
-    let path = folder.join(format!("{safe}.secret"));
+    let path = folder.join(format!("{kind}-{}.secret", file_name(owner)));
     let write = || -> std::io::Result<()> {
         // An earlier secret makes way first: its file may have been opened to others meanwhile, and its mode would stay.
         match std::fs::remove_file(&path) {
@@ -92,4 +89,31 @@ pub fn show_once(
         CliError::Failed(format!("the secret cannot be written to {}: {error}", path.display()))
     })?;
     Ok(Shown::File(path))
+}
+
+/// `owner` as a part of a file name: other characters become `_`, and then a fingerprint tells apart what looks alike.
+fn file_name(owner: &str) -> String {
+    let safe: String = owner
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+        .collect();
+    if safe == owner {
+        return safe;
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, owner.as_bytes());
+    let fingerprint: Vec<String> =
+        digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{safe}-{}", fingerprint.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_two_owners_never_share_a_file() {
+        assert_eq!(file_name("demo-web"), "demo-web");
+        assert_ne!(file_name("a/b"), file_name("a_b"));
+        assert!(!file_name("../x").contains('/'));
+    }
 }

@@ -19,6 +19,7 @@ fn client(method: &str, secret: Option<&str>) -> Client {
         old_secret: None,
         enabled: true,
         epoch: 0,
+        tokens_not_before: UnixSeconds::new(0),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use shared_types::{ClientId, Scope, SigningAlg, UnixSeconds};
+use url::Url;
 
 use super::secret::SecretHash;
 
@@ -188,6 +189,8 @@ pub struct Client {
     pub enabled: bool,
     /// Grows when all its grants have to end.
     pub epoch: i64,
+    /// Tokens of its own (client credentials) that were issued before this second count no more: they hang on no grant.
+    pub tokens_not_before: UnixSeconds,
 }
 
 impl Client {
@@ -220,4 +223,56 @@ impl Client {
             .is_some_and(|old| !now.has_reached(old.until) && old.hash.matches(secret));
         current || old
     }
+}
+
+/// What is wrong with a client's metadata by itself, wherever it comes from.
+pub fn metadata_faults(client: &ClientMetadata) -> Vec<String> {
+    let mut faults = Vec::new();
+    let public = client.token_endpoint_auth_method == AuthMethod::None;
+    let uses = |grant| client.grant_types.contains(&grant);
+    let mut demand = |holds: bool, fault: &str| {
+        if !holds {
+            faults.push(fault.to_owned());
+        }
+    };
+    demand(!client.grant_types.is_empty(), "grant_types is empty");
+    demand(
+        !public || client.require_pkce,
+        "require_pkce = false is only for a confidential client",
+    );
+    demand(
+        !public || client.refresh_token_rotation,
+        "refresh_token_rotation = false is only for a confidential client",
+    );
+    demand(
+        !public || !uses(GrantType::ClientCredentials),
+        "client_credentials needs client authentication (RFC 6749 section 4.4)",
+    );
+    demand(
+        !uses(GrantType::RefreshToken) || uses(GrantType::AuthorizationCode),
+        "refresh_token comes only with authorization_code",
+    );
+    demand(
+        !uses(GrantType::AuthorizationCode) || !client.redirect_uris.is_empty(),
+        "authorization_code needs a redirect_uri",
+    );
+    demand(client.default_max_age.is_none_or(|age| age >= 0), "default_max_age is negative");
+    let trusted_redirects = client.redirect_uris.iter().all(|uri| uri.starts_with("https://"));
+    demand(
+        client.consent != ConsentMode::Skip || !public || trusted_redirects,
+        "consent = \"skip\" is only for a client that is confidential or has https redirects",
+    );
+    for uri in client.redirect_uris.iter().chain(&client.post_logout_redirect_uris) {
+        if let Err(fault) = super::redirect_uri::check_registration(uri) {
+            faults.push(format!("redirect URI {uri:?} {fault}"));
+        }
+    }
+    let pages = [&client.client_uri, &client.logo_uri, &client.policy_uri, &client.tos_uri];
+    for page in pages.into_iter().flatten() {
+        // These become links on our pages: `javascript:` and the like must never get there.
+        if !Url::parse(page).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) {
+            faults.push(format!("{page:?} is not an http or https URL"));
+        }
+    }
+    faults
 }

@@ -55,7 +55,14 @@ mod tests {
             consent,
             ..ClientMetadata::new(ClientId::parse("c").unwrap())
         };
-        Client { metadata, secret: None, old_secret: None, enabled: true, epoch: 0 }
+        Client {
+            metadata,
+            secret: None,
+            old_secret: None,
+            enabled: true,
+            epoch: 0,
+            tokens_not_before: shared_types::UnixSeconds::new(0),
+        }
     }
 
     fn asks(

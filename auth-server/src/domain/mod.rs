@@ -6,7 +6,7 @@ pub mod audience;
 pub mod authorization_request;
 pub mod client;
 pub mod consent;
-pub mod declared_state;
+pub mod display_text;
 pub mod duration;
 pub mod grant;
 pub mod password;

@@ -129,20 +129,8 @@ fn scopes(registry: &Registry) -> Vec<String> {
 
 /// Claims of the ID token itself, then those about the person.
 fn claims() -> Vec<String> {
-    let own = [
-        "iss",
-        "sub",
-        "aud",
-        "exp",
-        "iat",
-        "auth_time",
-        "nonce",
-        "acr",
-        "amr",
-        "azp",
-        "at_hash",
-        "sid",
-    ];
+    let own =
+        ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid"];
     own.into_iter().chain(standard_claims()).map(str::to_owned).collect()
 }
 

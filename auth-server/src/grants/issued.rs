@@ -31,15 +31,14 @@ pub async fn live_access_token(
             Ok::<_, StoreError>((denied_tokens::is_denied(sql, &jti)?, grant))
         })
         .await?;
-    let counts = match grant_id {
-        Some(_) => grant.is_some_and(|grant| {
-            grant.is_live(now) && grant.new.parties.client_id == claims.client_id
-        }),
-        // Of no grant: a client's own. It ends with the client.
-        None => {
-            claims.sub.as_str() == claims.client_id.as_str()
-                && registry.client(&claims.client_id).is_some()
-        }
+    let counts = if grant_id.is_some() {
+        let of_client = |grant: &Grant| grant.new.parties.client_id == claims.client_id;
+        grant.is_some_and(|grant| grant.is_live(now) && of_client(&grant))
+    } else {
+        // Of no grant: a client's own. It ends with the client, and when the operator revokes the client's tokens.
+        let client = registry.client(&claims.client_id);
+        claims.sub.as_str() == claims.client_id.as_str()
+            && client.is_some_and(|client| claims.iat >= client.tokens_not_before)
     };
     Ok((counts && !is_denied).then_some(claims))
 }

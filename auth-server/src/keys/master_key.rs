@@ -53,10 +53,11 @@ impl MasterKey {
             Err(VaultFault::File(_, error)) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Self::read(path)
             }
-            created => {
+            Ok(created) => {
                 log::info!(path = name(path).as_str(); "master key created; keep a copy apart from the database's backups");
-                created
+                Ok(created)
             }
+            Err(fault) => Err(fault),
         }
     }
 

@@ -20,13 +20,14 @@ pub struct NewClient {
     pub created_at: UnixSeconds,
 }
 
-const COLUMNS_ALL: &str = "SELECT document, secret_hash, old_secret_hash, old_secret_until, enabled, epoch FROM client ORDER BY client_id";
-const COLUMNS_ONE: &str = "SELECT document, secret_hash, old_secret_hash, old_secret_until, enabled, epoch FROM client WHERE client_id = ?1";
+const COLUMNS_ALL: &str = "SELECT document, secret_hash, old_secret_hash, old_secret_until, enabled, epoch, tokens_not_before FROM client ORDER BY client_id";
+const COLUMNS_ONE: &str = "SELECT document, secret_hash, old_secret_hash, old_secret_until, enabled, epoch, tokens_not_before FROM client WHERE client_id = ?1";
 
 /// Registers a client. False: one of that identifier exists, and nothing was changed.
 pub fn insert(sql: &mut dyn Sql, new: &NewClient) -> Result<bool, StoreError> {
     let rows = sql.execute(
-        "INSERT INTO client (client_id, document, secret_hash, enabled, epoch, created_at) VALUES (?1, ?2, ?3, 1, ?4, ?5)
+        "INSERT INTO client (client_id, document, secret_hash, enabled, epoch, tokens_not_before, created_at)
+         VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5)
          ON CONFLICT (client_id) DO NOTHING",
         &[
             new.metadata.client_id.as_str().into(),
@@ -78,24 +79,38 @@ pub fn set_secret(
     Ok(rows == 1)
 }
 
-/// Enables or disables. Disabling moves the epoch, which ends every grant; enabling again does not bring them back.
-pub fn set_enabled(sql: &mut dyn Sql, id: &ClientId, enabled: bool) -> Result<bool, StoreError> {
+/// Enables or disables. Either ends every grant by moving the epoch, and every token of the client's own: enabling brings none back.
+pub fn set_enabled(
+    sql: &mut dyn Sql,
+    id: &ClientId,
+    enabled: bool,
+    now: UnixSeconds,
+) -> Result<bool, StoreError> {
     let rows = sql.execute(
-        "UPDATE client SET enabled = ?2, epoch = epoch + 1 WHERE client_id = ?1 AND enabled <> ?2",
-        &[id.as_str().into(), enabled.into()],
+        "UPDATE client SET enabled = ?2, epoch = epoch + 1, tokens_not_before = ?3 WHERE client_id = ?1 AND enabled <> ?2",
+        &[id.as_str().into(), enabled.into(), after(now)],
     )?;
     epochs::bump_registry(sql)?;
     Ok(rows == 1)
 }
 
-/// Ends every grant of the client by moving its epoch.
-pub fn revoke_tokens(sql: &mut dyn Sql, id: &ClientId) -> Result<bool, StoreError> {
+/// Ends every grant of the client by moving its epoch, and every token of its own.
+pub fn revoke_tokens(
+    sql: &mut dyn Sql,
+    id: &ClientId,
+    now: UnixSeconds,
+) -> Result<bool, StoreError> {
     let rows = sql.execute(
-        "UPDATE client SET epoch = epoch + 1 WHERE client_id = ?1",
-        &[id.as_str().into()],
+        "UPDATE client SET epoch = epoch + 1, tokens_not_before = ?2 WHERE client_id = ?1",
+        &[id.as_str().into(), after(now)],
     )?;
     epochs::bump_registry(sql)?;
     Ok(rows == 1)
+}
+
+/// The next second: a token of this very second may be older than the act, so it does not count either.
+fn after(now: UnixSeconds) -> Value {
+    now.plus(1).as_i64().into()
 }
 
 /// Removes the client. Its grants find no parent any more, which ends them.
@@ -123,5 +138,6 @@ fn client(row: &Row) -> Result<Client, StoreError> {
         old_secret: old.map(|(hash, until)| OldSecret { hash, until: UnixSeconds::new(until) }),
         enabled: row.flag(4)?,
         epoch: row.int(5)?,
+        tokens_not_before: UnixSeconds::new(row.int(6)?),
     })
 }

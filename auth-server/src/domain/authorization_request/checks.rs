@@ -114,7 +114,10 @@ fn code_challenge(
     _: &Registry,
     request: &mut AuthorizationRequest,
 ) -> Result<(), RedirectFault> {
-    let excused = !request.client.is_public() && !request.client.metadata.require_pkce;
+    // The excuse is for clients of OpenID Connect Basic, whose nonce does part of the work; a plain OAuth client has nothing instead.
+    let openid =
+        sent.get("scope").is_some_and(|scope| scope.split(' ').any(|token| token == "openid"));
+    let excused = openid && !request.client.is_public() && !request.client.metadata.require_pkce;
     request.code_challenge = match (sent.get("code_challenge"), sent.get("code_challenge_method")) {
         (None, None) if excused => None,
         (None, _) => return Err(RedirectFault::ChallengeMissing),

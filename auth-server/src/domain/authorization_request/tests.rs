@@ -13,7 +13,14 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 fn client(document: serde_json::Value) -> Client {
     let metadata = serde_json::from_value(document).unwrap();
-    Client { metadata, secret: None, old_secret: None, enabled: true, epoch: 0 }
+    Client {
+        metadata,
+        secret: None,
+        old_secret: None,
+        enabled: true,
+        epoch: 0,
+        tokens_not_before: UnixSeconds::new(0),
+    }
 }
 
 fn api(identifier: &str, scope: &str, default: bool) -> Api {

@@ -183,7 +183,7 @@ async fn every_parent_that_changes_ends_the_grant() {
         ),
         (
             "tokens revoked",
-            Box::new(|sql| clients::revoke_tokens(sql, &client_id("web")).map(drop)),
+            Box::new(|sql| clients::revoke_tokens(sql, &client_id("web"), NOW).map(drop)),
         ),
         (
             "account disabled",

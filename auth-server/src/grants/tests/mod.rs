@@ -227,7 +227,7 @@ async fn a_client_acts_for_itself_without_a_write() {
     let public =
         world.request("web", "grant_type=client_credentials&scope=read").await.unwrap_err();
     assert_eq!(public, TokenError::GrantNotAllowed);
-    world.write(|sql| clients::set_enabled(sql, &client_id("keeper"), false).map(drop)).await;
+    world.write(|sql| clients::set_enabled(sql, &client_id("keeper"), false, NOW).map(drop)).await;
     world.app.poll().await.unwrap();
     assert!(!world.counts(&response).await, "its tokens end with the client");
 }

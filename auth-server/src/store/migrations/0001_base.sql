@@ -46,6 +46,7 @@ CREATE TABLE client (
     old_secret_until INT,
     enabled INT NOT NULL,
     epoch INT NOT NULL,
+    tokens_not_before INT NOT NULL,
     created_at INT NOT NULL
 );
 

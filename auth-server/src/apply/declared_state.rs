@@ -1,26 +1,26 @@
 //! Declared state: the APIs, clients and accounts that a file says there shall be, read and checked as a whole.
 //!
-//! Nothing here touches the store: [`parse`] turns a text into checked declarations, or lists every fault.
+//! Nothing here touches the store: [`parse`] turns a text into checked declarations, [`faults_beside`] holds them against what is
+//! registered already, and both list every fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use shared_types::{Audience, ClientId, Issuer, Scope, ScopeToken, SigningAlg};
-use url::Url;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use shared_types::{Audience, ClientId, Issuer, Scope, ScopeToken, SigningAlg, json};
 
-use super::api::Api;
-use super::client::{AuthMethod, ClientMetadata, ConsentMode, GrantType};
-use super::duration::parse_seconds;
-use super::redirect_uri;
-use super::secret::PlainSecret;
+use crate::domain::account::{check_claims, check_username};
+use crate::domain::api::Api;
+use crate::domain::audience::ISSUER_SCOPES;
+use crate::domain::client::{AuthMethod, ClientMetadata, metadata_faults};
+use crate::domain::duration::parse_seconds;
+use crate::domain::password::check_password;
+use crate::domain::secret::PlainSecret;
 
 /// The shortest declared client secret, in characters: it is stored under a fast hash, so it must not be guessable.
 pub const MIN_CLIENT_SECRET: usize = 32;
-/// The scopes that OpenID Connect defines ([Core sections 5.4 and 11](https://openid.net/specs/openid-connect-core-1_0.html#ScopeClaims)); no API may define them.
-pub const OIDC_SCOPES: [&str; 6] =
-    ["openid", "profile", "email", "address", "phone", "offline_access"];
 /// The longest access token lifetime, in seconds: an API checks tokens on its own, so nobody can call one back earlier.
 const MAX_ACCESS_TOKEN_LIFETIME: i64 = 86_400;
 
@@ -64,21 +64,15 @@ pub struct Context<'a> {
     pub folder: &'a Path,
     /// The algorithm of an API that names none.
     pub default_alg: SigningAlg,
-    /// Scopes and clients that are registered already: a file may add to them.
-    pub known_scopes: Scope,
-    /// Clients that are registered already.
-    pub known_clients: BTreeSet<ClientId>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    api: Vec<Value>,
-    #[serde(default)]
-    client: Vec<Value>,
-    #[serde(default)]
-    account: Vec<Value>,
+/// What is registered already and stays: a file may refer to it.
+#[derive(Clone, Debug, Default)]
+pub struct Registered {
+    /// The APIs.
+    pub apis: Vec<Api>,
+    /// The clients.
+    pub clients: BTreeSet<ClientId>,
 }
 
 #[derive(Deserialize)]
@@ -106,24 +100,68 @@ struct AccountTable {
 
 /// Reads TOML, or JSON of the same shape when the text begins with `{`.
 pub fn parse(text: &str, context: &Context<'_>) -> Result<DeclaredState, Vec<String>> {
-    let file: File = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| vec![format!("not valid JSON: {error}")])?
-    } else {
-        toml::from_str(text)
-            .map_err(|error| vec![format!("not valid TOML: {}", error.message())])?
-    };
+    let mut file = members(text).map_err(|fault| vec![fault])?;
     let mut faults = Vec::new();
+    let [apis, clients, accounts] =
+        ["api", "client", "account"].map(|kind| match file.remove(kind) {
+            None => Vec::new(),
+            Some(Value::Array(tables)) => tables,
+            Some(_) => {
+                faults.push(format!("{kind} must be written [[{kind}]]"));
+                Vec::new()
+            }
+        });
+    faults.extend(
+        file.keys().map(|key| format!("unknown key {key}: there are api, client and account")),
+    );
     let state = DeclaredState {
-        apis: each(&mut faults, "api", "identifier", file.api, |table| api(table, context)),
-        clients: each(&mut faults, "client", "client_id", file.client, |table| {
-            client(table, context)
-        }),
-        accounts: each(&mut faults, "account", "username", file.account, |table| {
+        apis: each(&mut faults, "api", "identifier", apis, |table| api(table, context)),
+        clients: each(&mut faults, "client", "client_id", clients, |table| client(table, context)),
+        accounts: each(&mut faults, "account", "username", accounts, |table| {
             account(table, context)
         }),
     };
-    check_together(&state, context, &mut faults);
+    once(&mut faults, "api", state.apis.iter().map(|api| api.identifier.to_string()));
+    once(
+        &mut faults,
+        "client",
+        state.clients.iter().map(|client| client.metadata.client_id.to_string()),
+    );
+    once(
+        &mut faults,
+        "account",
+        state.accounts.iter().map(|account| account.username.to_lowercase()),
+    );
     if faults.is_empty() { Ok(state) } else { Err(faults) }
+}
+
+fn members(text: &str) -> Result<Map<String, Value>, String> {
+    if text.trim_start().starts_with('{') {
+        return json::parse_object(text.as_bytes()).map_err(|fault| fault.to_string());
+    }
+    toml::from_str(text).map_err(|error| format!("not valid TOML: {}", error.message()))
+}
+
+/// Reads a table member by member on top of `needed`, a table of the same kind that is good, so that every wrong or unknown member is
+/// found and not only the first. A member that is missing is found last.
+fn table<T: DeserializeOwned>(needed: Value, table: Value) -> Result<T, Vec<String>> {
+    let Value::Object(given) = &table else {
+        return Err(vec!["must be a table".into()]);
+    };
+    let mut faults = Vec::new();
+    for (name, value) in given {
+        let mut one = needed.clone();
+        if let Some(members) = one.as_object_mut() {
+            members.insert(name.clone(), value.clone());
+        }
+        if let Err(error) = serde_json::from_value::<T>(one) {
+            faults.push(format!("{name}: {error}"));
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    serde_json::from_value(table).map_err(|error| vec![error.to_string()])
 }
 
 /// Reads every table, so that one fault does not hide the next.
@@ -148,8 +186,8 @@ fn each<T>(
     all
 }
 
-fn api(table: Value, context: &Context<'_>) -> Result<Api, Vec<String>> {
-    let table: ApiTable = serde_json::from_value(table).map_err(|error| vec![error.to_string()])?;
+fn api(given: Value, context: &Context<'_>) -> Result<Api, Vec<String>> {
+    let table: ApiTable = table(json!({ "identifier": "https://api.example" }), given)?;
     let mut faults = Vec::new();
     let lifetime = match table.access_token_lifetime.as_deref().map_or(Ok(300), parse_seconds) {
         Ok(seconds) if (1..=MAX_ACCESS_TOKEN_LIFETIME).contains(&seconds) => seconds,
@@ -162,10 +200,10 @@ fn api(table: Value, context: &Context<'_>) -> Result<Api, Vec<String>> {
             300
         }
     };
-    for token in table.scopes.keys().filter(|token| OIDC_SCOPES.contains(&token.as_str())) {
+    for token in table.scopes.keys().filter(|token| ISSUER_SCOPES.contains(&token.as_str())) {
         faults.push(format!("scope {token} belongs to OpenID Connect"));
     }
-    if table.identifier.as_str() == context.issuer.as_str() {
+    if table.identifier.is_requested_by(context.issuer.as_str()) {
         faults.push("the identifier is the issuer's own, which is the audience of userinfo".into());
     }
     let name = table.name.unwrap_or_else(|| table.identifier.to_string());
@@ -183,12 +221,20 @@ fn api(table: Value, context: &Context<'_>) -> Result<Api, Vec<String>> {
     )
 }
 
-fn client(mut table: Value, context: &Context<'_>) -> Result<DeclaredClient, Vec<String>> {
-    let mut take = |name: &str| table.as_object_mut().and_then(|members| members.remove(name));
+fn client(mut given: Value, context: &Context<'_>) -> Result<DeclaredClient, Vec<String>> {
+    let mut take = |name: &str| given.as_object_mut().and_then(|members| members.remove(name));
     let (inline, file) = (take("client_secret"), take("client_secret_file"));
-    let metadata: ClientMetadata =
-        serde_json::from_value(table).map_err(|error| vec![error.to_string()])?;
-    let mut faults = metadata_faults(&metadata);
+    let needed = json!({ "client_id": "client" });
+    let (metadata, mut faults) = match table::<ClientMetadata>(needed.clone(), given.clone()) {
+        Ok(metadata) => (metadata, Vec::new()),
+        // A wrong name alone hides nothing else.
+        Err(faults) => {
+            take_name(&mut given, &needed);
+            let rest = table::<ClientMetadata>(needed, given).map_err(|_| faults.clone())?;
+            (rest, faults)
+        }
+    };
+    faults.extend(metadata_faults(&metadata));
     let secret = secret("client_secret", inline, file, context.folder).unwrap_or_else(|fault| {
         faults.push(fault);
         None
@@ -205,12 +251,11 @@ fn client(mut table: Value, context: &Context<'_>) -> Result<DeclaredClient, Vec
     done(faults, DeclaredClient { metadata, secret })
 }
 
-fn account(mut table: Value, context: &Context<'_>) -> Result<DeclaredAccount, Vec<String>> {
+fn account(mut given: Value, context: &Context<'_>) -> Result<DeclaredAccount, Vec<String>> {
     // Taken out first: a fault of the rest may quote what it found.
-    let mut take = |name: &str| table.as_object_mut().and_then(|members| members.remove(name));
+    let mut take = |name: &str| given.as_object_mut().and_then(|members| members.remove(name));
     let (inline, file) = (take("password"), take("password_file"));
-    let table: AccountTable =
-        serde_json::from_value(table).map_err(|error| vec![error.to_string()])?;
+    let table: AccountTable = table(json!({ "username": "name" }), given)?;
     let mut faults = Vec::new();
     if inline.is_some() && !context.issuer.is_loopback() {
         faults.push("password stands in clear text: use password_file (allowed only where the issuer is on loopback)".into());
@@ -219,16 +264,23 @@ fn account(mut table: Value, context: &Context<'_>) -> Result<DeclaredAccount, V
         faults.push(fault);
         None
     });
-    if let Err(fault) = super::account::check_username(&table.username) {
+    if let Err(fault) = check_username(&table.username) {
         faults.push(fault.to_string());
     }
-    if let Some(Err(fault)) = password.as_ref().map(super::password::check_password) {
+    if let Some(Err(fault)) = password.as_ref().map(check_password) {
         faults.push(fault.to_string());
     }
-    if let Err(fault) = super::account::check_claims(&table.claims) {
+    if let Err(fault) = check_claims(&table.claims) {
         faults.push(fault.to_string());
     }
     done(faults, DeclaredAccount { username: table.username, password, claims: table.claims })
+}
+
+/// Puts the name of `needed` in the place of the one given.
+fn take_name(given: &mut Value, needed: &Value) {
+    if let (Some(given), Some(needed)) = (given.as_object_mut(), needed.as_object()) {
+        given.extend(needed.clone());
+    }
 }
 
 fn done<T>(faults: Vec<String>, item: T) -> Result<T, Vec<String>> {
@@ -255,75 +307,16 @@ fn secret(
     }
 }
 
-/// What is wrong with a client's metadata by itself, wherever it comes from.
-pub fn metadata_faults(client: &ClientMetadata) -> Vec<String> {
-    let mut faults = Vec::new();
-    let public = client.token_endpoint_auth_method == AuthMethod::None;
-    let uses = |grant| client.grant_types.contains(&grant);
-    let mut demand = |holds: bool, fault: &str| {
-        if !holds {
-            faults.push(fault.to_owned());
-        }
-    };
-    demand(!client.grant_types.is_empty(), "grant_types is empty");
-    demand(
-        !public || client.require_pkce,
-        "require_pkce = false is only for a confidential client",
-    );
-    demand(
-        !public || client.refresh_token_rotation,
-        "refresh_token_rotation = false is only for a confidential client",
-    );
-    demand(
-        !public || !uses(GrantType::ClientCredentials),
-        "client_credentials needs client authentication (RFC 6749 section 4.4)",
-    );
-    demand(
-        !uses(GrantType::RefreshToken) || uses(GrantType::AuthorizationCode),
-        "refresh_token comes only with authorization_code",
-    );
-    demand(
-        !uses(GrantType::AuthorizationCode) || !client.redirect_uris.is_empty(),
-        "authorization_code needs a redirect_uri",
-    );
-    demand(client.default_max_age.is_none_or(|age| age >= 0), "default_max_age is negative");
-    let trusted_redirects = client.redirect_uris.iter().all(|uri| uri.starts_with("https://"));
-    demand(
-        client.consent != ConsentMode::Skip || !public || trusted_redirects,
-        "consent = \"skip\" is only for a client that is confidential or has https redirects",
-    );
-    for uri in client.redirect_uris.iter().chain(&client.post_logout_redirect_uris) {
-        if let Err(fault) = redirect_uri::check_registration(uri) {
-            faults.push(format!("redirect URI {uri:?} {fault}"));
-        }
-    }
-    let pages = [&client.client_uri, &client.logo_uri, &client.policy_uri, &client.tos_uri];
-    for page in pages.into_iter().flatten() {
-        // These become links on our pages: `javascript:` and the like must never get there.
-        if !Url::parse(page).is_ok_and(|url| matches!(url.scheme(), "https" | "http")) {
-            faults.push(format!("{page:?} is not an http or https URL"));
-        }
-    }
-    faults
-}
-
-fn check_together(state: &DeclaredState, context: &Context<'_>, faults: &mut Vec<String>) {
-    once(faults, "api", state.apis.iter().map(|api| api.identifier.to_string()));
-    once(
-        faults,
-        "client",
-        state.clients.iter().map(|client| client.metadata.client_id.to_string()),
-    );
-    once(faults, "account", state.accounts.iter().map(|account| account.username.to_lowercase()));
-    if state.apis.iter().filter(|api| api.default).count() > 1 {
-        faults.push("more than one api has default = true".into());
-    }
-    let mut known: Scope = state.apis.iter().flat_map(|api| api.scopes.keys().cloned()).collect();
-    known = known
-        .union(&context.known_scopes)
-        .union(&OIDC_SCOPES.iter().filter_map(|s| ScopeToken::parse(s).ok()).collect());
+/// What of `state` does not fit what is registered already and stays.
+pub fn faults_beside(state: &DeclaredState, registered: &Registered) -> Vec<String> {
+    let declared = |api: &Api| state.apis.iter().any(|other| other.identifier == api.identifier);
+    let staying: Vec<&Api> = registered.apis.iter().filter(|api| !declared(api)).collect();
+    let apis: Vec<&Api> = state.apis.iter().chain(staying).collect();
+    let mut faults = clashes(&apis);
+    let known: Scope = apis.iter().flat_map(|api| api.scopes.keys().cloned()).collect();
     for client in &state.clients {
-        for token in client.metadata.scope.difference(&known).iter() {
+        let unknown = client.metadata.scope.difference(&known);
+        for token in unknown.iter().filter(|token| !ISSUER_SCOPES.contains(&token.as_str())) {
             faults.push(format!(
                 "client {:?}: no api has the scope {token}",
                 client.metadata.client_id.as_str()
@@ -333,7 +326,7 @@ fn check_together(state: &DeclaredState, context: &Context<'_>, faults: &mut Vec
     for api in &state.apis {
         for id in &api.introspected_by {
             let declared = state.clients.iter().find(|client| client.metadata.client_id == *id);
-            if declared.is_none() && !context.known_clients.contains(id) {
+            if declared.is_none() && !registered.clients.contains(id) {
                 faults.push(format!(
                     "api {:?}: introspected_by names an unknown client {id}",
                     api.identifier.as_str()
@@ -349,6 +342,28 @@ fn check_together(state: &DeclaredState, context: &Context<'_>, faults: &mut Vec
             }
         }
     }
+    faults
+}
+
+/// What no two APIs may share. A scope token in two of them would let a token for one be used up for the other, and the consent page
+/// could not say for which it asks; identifiers that differ by a final slash cannot be told apart by clients.
+fn clashes(apis: &[&Api]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (index, api) in apis.iter().enumerate() {
+        for other in apis.iter().skip(index + 1) {
+            let (one, two) = (api.identifier.as_str(), other.identifier.as_str());
+            if api.identifier.is_requested_by(two) || other.identifier.is_requested_by(one) {
+                faults.push(format!("api {two:?}: {one:?} is the same resource"));
+            }
+            if api.default && other.default {
+                faults.push(format!("api {two:?}: {one:?} has default = true already"));
+            }
+            for token in api.scopes.keys().filter(|token| other.scopes.contains_key(*token)) {
+                faults.push(format!("api {two:?}: the scope {token} belongs to {one:?}"));
+            }
+        }
+    }
+    faults
 }
 
 fn once(faults: &mut Vec<String>, kind: &str, names: impl Iterator<Item = String>) {
@@ -366,13 +381,8 @@ mod tests {
 
     fn read(text: &str) -> Result<DeclaredState, Vec<String>> {
         let issuer = Issuer::parse("http://localhost:9000").unwrap();
-        let context = Context {
-            issuer: &issuer,
-            folder: Path::new("."),
-            default_alg: SigningAlg::Es256,
-            known_scopes: Scope::default(),
-            known_clients: BTreeSet::new(),
-        };
+        let context =
+            Context { issuer: &issuer, folder: Path::new("."), default_alg: SigningAlg::Es256 };
         parse(text, &context)
     }
 
@@ -427,13 +437,48 @@ mod tests {
             [[client]]
             client_id = "b"
             colour = "red"
+            consent = "sideways"
+            [[client]]
+            client_id = "acct_c"
+            client_secret = "short"
+            redirect_uris = ["https://c.example/cb"]
+            [flat]
         "#;
         let faults = read(text).unwrap_err().join("\n");
-        for part in
-            ["not a duration", "openid", "client_credentials needs", "require_pkce", "colour"]
-        {
+        for part in [
+            "not a duration",
+            "openid",
+            "client_credentials needs",
+            "require_pkce",
+            "colour",
+            "sideways",
+            "begins with acct_",
+            "shorter than 32",
+            "unknown key flat",
+        ] {
             assert!(faults.contains(part), "{part} in:\n{faults}");
         }
+    }
+
+    fn two_apis(second: &str) -> String {
+        let first = r#"[[api]]
+            identifier = "https://a.example"
+            scopes = { read = "Read" }
+            default = true
+        "#;
+        let state = read(&format!("{first}[[api]]\n{second}")).unwrap();
+        faults_beside(&state, &Registered::default()).join("\n")
+    }
+
+    #[test]
+    fn two_apis_share_no_scope_no_resource_and_no_default() {
+        assert_eq!(two_apis("identifier = \"https://b.example\""), "");
+        let scope = two_apis("identifier = \"https://b.example\"\nscopes = { read = \"Too\" }");
+        assert!(scope.contains("the scope read belongs to"), "{scope}");
+        let slash = two_apis("identifier = \"https://a.example/\"");
+        assert!(slash.contains("the same resource"), "{slash}");
+        let default = two_apis("identifier = \"https://b.example\"\ndefault = true");
+        assert!(default.contains("default = true already"), "{default}");
     }
 
     #[test]

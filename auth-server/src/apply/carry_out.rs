@@ -1,0 +1,174 @@
+//! Makes a plan true, and hands over the secrets that were generated on the way.
+
+use database::{Database, Sql};
+use shared_types::ClientId;
+
+use super::declared_state::{DeclaredAccount, DeclaredClient};
+use super::{Change, Target};
+use crate::domain::account::NewAccount;
+use crate::domain::client::AuthMethod;
+use crate::domain::password::{self, PasswordHasher};
+use crate::domain::row_id::RowIds;
+use crate::domain::secret::PlainSecret;
+use crate::store::clients::NewClient;
+use crate::store::{StoreError, accounts, apis, clients, consents};
+
+/// A secret that was generated on the way, to be shown once.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// What it is: `client_secret` or `password`.
+    pub kind: &'static str,
+    /// Whose it is.
+    pub owner: String,
+    /// The secret.
+    pub secret: PlainSecret,
+}
+
+/// Carries out a plan and returns the secrets that were generated.
+pub async fn carry_out(
+    target: &Target,
+    changes: Vec<Change>,
+) -> Result<Vec<Generated>, StoreError> {
+    let mut generated = Vec::new();
+    carry_out_showing(target, changes, &mut |secret| generated.push(secret)).await?;
+    Ok(generated)
+}
+
+/// Carries out a plan: the APIs in one unit of work, so that there are never two defaults, every other change in one of its own.
+/// `show` gets each generated secret as soon as it counts, so none is lost when a later change fails.
+pub async fn carry_out_showing(
+    target: &Target,
+    changes: Vec<Change>,
+    show: &mut (dyn FnMut(Generated) + Send),
+) -> Result<(), StoreError> {
+    let (of_apis, others): (Vec<Change>, Vec<Change>) = changes
+        .into_iter()
+        .partition(|change| matches!(change, Change::PutApi { .. } | Change::DeleteApi(_)));
+    if !of_apis.is_empty() {
+        target
+            .database
+            .write(move |sql| of_apis.iter().try_for_each(|change| change_api(sql, change)))
+            .await?;
+    }
+    let hasher = PasswordHasher::new(&target.settings.argon2);
+    for change in others {
+        if let Some(generated) = carry_out_one(target, &hasher, change).await? {
+            show(generated);
+        }
+    }
+    Ok(())
+}
+
+fn change_api(sql: &mut dyn Sql, change: &Change) -> Result<(), StoreError> {
+    match change {
+        Change::PutApi { api, .. } => apis::put(sql, api),
+        Change::DeleteApi(identifier) => apis::delete(sql, identifier.as_str()).map(drop),
+        _ => Ok(()),
+    }
+}
+
+async fn carry_out_one(
+    target: &Target,
+    hasher: &PasswordHasher,
+    change: Change,
+) -> Result<Option<Generated>, StoreError> {
+    match change {
+        Change::PutApi { .. } | Change::DeleteApi(_) => {}
+        Change::CreateClient(client) => return create_client(target, client).await,
+        Change::UpdateClient { metadata, .. } => {
+            target.database.write(move |sql| clients::update(sql, &metadata).map(drop)).await?;
+        }
+        Change::SetSecret { client } => return set_secret(target, client).await,
+        Change::CreateAccount(account) => return create_account(target, hasher, account).await,
+        Change::UpdateClaims { id, account } => {
+            let update =
+                move |sql: &mut dyn Sql| accounts::set_claims(sql, id, &account.claims).map(drop);
+            target.database.write(update).await?;
+        }
+        Change::DeleteClient(id) => {
+            delete_client(&target.database, &id).await?;
+        }
+    }
+    Ok(None)
+}
+
+/// Removes a client, then what people allowed it: a later client of the same name must not inherit their consent. False: it was not there.
+pub async fn delete_client(database: &Database, id: &ClientId) -> Result<bool, StoreError> {
+    let key = id.clone();
+    let existed = database.write(move |sql| clients::delete(sql, &key)).await?;
+    loop {
+        let key = id.clone();
+        if database.write(move |sql| consents::forget_client(sql, &key)).await? == 0 {
+            return Ok(existed);
+        }
+    }
+}
+
+/// The declared secret, or a fresh one that has to be shown; none for a public client.
+fn secret_of(target: &Target, client: &DeclaredClient) -> (Option<PlainSecret>, Option<Generated>) {
+    if client.metadata.token_endpoint_auth_method == AuthMethod::None {
+        return (None, None);
+    }
+    if let Some(secret) = &client.secret {
+        return (Some(secret.clone()), None);
+    }
+    let secret = PlainSecret::generate(&*target.random);
+    let owner = client.metadata.client_id.to_string();
+    (Some(secret.clone()), Some(Generated { kind: "client_secret", owner, secret }))
+}
+
+async fn create_client(
+    target: &Target,
+    client: DeclaredClient,
+) -> Result<Option<Generated>, StoreError> {
+    let (secret, generated) = secret_of(target, &client);
+    let new = NewClient {
+        metadata: client.metadata,
+        secret: secret.as_ref().map(PlainSecret::hash),
+        epoch: target.clock.now_millis(),
+        created_at: target.clock.now(),
+    };
+    // Another run may have been faster: then its secret stands and ours must not be shown.
+    let created = target.database.write(move |sql| clients::insert(sql, &new)).await?;
+    Ok(generated.filter(|_| created))
+}
+
+async fn set_secret(
+    target: &Target,
+    client: DeclaredClient,
+) -> Result<Option<Generated>, StoreError> {
+    let (secret, generated) = secret_of(target, &client);
+    let hash = secret.as_ref().map(PlainSecret::hash);
+    let id = client.metadata.client_id;
+    target
+        .database
+        .write(move |sql| clients::set_secret(sql, &id, hash.as_ref(), None).map(drop))
+        .await?;
+    Ok(generated)
+}
+
+async fn create_account(
+    target: &Target,
+    hasher: &PasswordHasher,
+    account: DeclaredAccount,
+) -> Result<Option<Generated>, StoreError> {
+    let given = account.password.clone();
+    let password = given.clone().unwrap_or_else(|| password::generate(&*target.random));
+    let generated = given.is_none().then(|| Generated {
+        kind: "password",
+        owner: account.username.clone(),
+        secret: password.clone(),
+    });
+    let salt = crate::random::bytes(&*target.random);
+    let password_hash = hasher.hash(password, salt).await?;
+    let new = NewAccount::new(
+        account.username,
+        account.claims,
+        password_hash,
+        target.clock.now(),
+        &*target.random,
+    );
+    let ids = RowIds::default().fresh(target.clock.now_millis(), &*target.random);
+    let created = target.database.write(move |sql| accounts::insert(sql, &ids, &new)).await?;
+    Ok(generated.filter(|_| created.is_some()))
+}
