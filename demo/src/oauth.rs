@@ -97,7 +97,9 @@ impl Client {
     }
 
     /// Where to send the browser, and what to remember meanwhile.
-    pub fn authorization_url(&self) -> anyhow::Result<(Url, Pending)> {
+    ///
+    /// `prompt` is sent as it is ([OpenID Connect Core section 3.1.2.1](https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest)).
+    pub fn authorization_url(&self, prompt: Option<&str>) -> anyhow::Result<(Url, Pending)> {
         let pending =
             Pending { state: random_text()?, nonce: random_text()?, code_verifier: random_text()? };
         let challenge = URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(
@@ -116,6 +118,9 @@ impl Client {
             .append_pair("nonce", &pending.nonce)
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
+        if let Some(prompt) = prompt {
+            url.query_pairs_mut().append_pair("prompt", prompt);
+        }
         Ok((url, pending))
     }
 

@@ -44,7 +44,7 @@ async fn sign_in(plan: &Plan, client: &Client) -> anyhow::Result<(Browser, Strin
     ));
 
     step("The client sends Alice's browser to the authorization server");
-    let (url, pending) = client.authorization_url()?;
+    let (url, pending) = client.authorization_url(None)?;
     sent(&format!(
         "GET {} with client_id=demo-web, a state, a nonce, and the hash of a secret that only the client knows (PKCE)",
         url.path()
@@ -119,7 +119,7 @@ async fn replay(
         )),
     }
     say("So the client starts over; Alice is still signed in and has allowed this before.");
-    let (url, pending) = client.authorization_url()?;
+    let (url, pending) = client.authorization_url(None)?;
     let Visit::Leaves(answer) = browser.open(url).await? else {
         bail!("the browser was asked again although nothing is missing");
     };

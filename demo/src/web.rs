@@ -153,8 +153,9 @@ fn titles(body: &Value) -> Vec<String> {
 }
 
 async fn sign_in(state: web::Data<State>) -> HttpResponse {
-    let (Ok((url, pending)), Ok(id)) = (state.client.authorization_url(), oauth::random_text())
-    else {
+    // The walk has had Alice's consent already; a person who clicks shall see the question all the same.
+    let begun = state.client.authorization_url(Some("consent"));
+    let (Ok((url, pending)), Ok(id)) = (begun, oauth::random_text()) else {
         return page(&state, Some("The authorization server offers no sign-in.".into()), None);
     };
     state.keep(id.clone(), Session::Away(pending));

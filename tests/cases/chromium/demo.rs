@@ -42,7 +42,8 @@ async fn the_demo_is_clicked_through_and_leaves_nothing_behind() {
     browser.write("#username", "alice").await;
     browser.write("#password", &password).await;
     browser.click("#login-submit").await;
-    // The tour has consented before; that is remembered.
+    // The tour has consented before, but a person who clicks is asked all the same.
+    browser.click("#consent-allow").await;
     let person = browser.find("#person").await.text().await.unwrap();
     assert_eq!(person, "Alice Example");
 
