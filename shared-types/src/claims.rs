@@ -17,8 +17,11 @@ pub const TOKEN_TYP: &str = "at+jwt";
 const MAX_NUMERIC_DATE: i64 = 1 << 53;
 
 /// One or more audiences, written as a string when there is one ([RFC 7519 section 4.1.3](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3)).
+///
+/// What we issue names resources; what we read may name anything: "each a case-sensitive string containing a `StringOrURI` value".
+/// Keycloak, for one, writes `"account"` beside a URL. A name that is not ours is of no concern to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audiences(Vec<Audience>);
+pub struct Audiences(Vec<Box<str>>);
 
 impl Audiences {
     /// The audiences in the given order; `None` when there is none, since a token for nobody in particular is a token for everybody.
@@ -27,17 +30,19 @@ impl Audiences {
     /// assert!(shared_types::Audiences::new(vec![]).is_none());
     /// ```
     pub fn new(audiences: Vec<Audience>) -> Option<Self> {
-        (!audiences.is_empty()).then_some(Self(audiences))
+        (!audiences.is_empty()).then(|| {
+            Self(audiences.into_iter().map(|audience| String::from(audience).into()).collect())
+        })
     }
 
     /// Whether `audience` is among them, byte for byte.
     pub fn contains(&self, audience: &str) -> bool {
-        self.0.iter().any(|a| a.as_str() == audience)
+        self.iter().any(|name| name == audience)
     }
 
     /// The audiences in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &Audience> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
     }
 }
 
@@ -220,10 +225,7 @@ impl Members {
     }
 
     fn audiences(&self) -> Result<Audiences, ClaimFault> {
-        let fault = ClaimFault::Malformed("aud");
-        let audiences =
-            self.aud_texts()?.into_iter().map(Audience::parse).collect::<Result<Vec<_>, _>>();
-        Audiences::new(audiences.map_err(|_| fault.clone())?).ok_or(fault)
+        Ok(Audiences(self.aud_texts()?.into_iter().map(Into::into).collect()))
     }
 
     /// A `NumericDate`: an integer, or a finite number with a fraction, within 2^53 of the epoch. A string of digits is not a number:
@@ -365,7 +367,23 @@ mod tests {
         assert_eq!(check("iss", json!("https://id.example/")), Err(ClaimFault::Issuer));
         assert_eq!(check("aud", json!("https://api.example/")), Err(ClaimFault::Audience));
         assert_eq!(check("aud", json!(["https://x.example", "https://api.example"])), Ok(()));
-        assert_eq!(with("aud", json!([])).unwrap_err(), ClaimFault::Malformed("aud"));
-        assert_eq!(with("aud", json!([1])).unwrap_err(), ClaimFault::Malformed("aud"));
+        for nobody in
+            [json!([]), json!([1]), json!(["https://api.example", 1]), json!({}), json!(1)]
+        {
+            assert_eq!(with("aud", nobody).unwrap_err(), ClaimFault::Malformed("aud"));
+        }
+    }
+
+    #[test]
+    fn an_audience_may_stand_beside_names_that_are_no_uris() {
+        let now = UnixSeconds::new(1_100);
+        let mixed = json!(["account", "", "https://api.example"]);
+        let claims = with("aud", mixed.clone()).unwrap();
+        assert_eq!(claims.check(&rules(), now), Ok(()));
+        assert_eq!(serde_json::to_value(&claims.aud).unwrap(), mixed, "written as it was read");
+        for foreign in [json!("account"), json!(["account", "api.example"])] {
+            let claims = with("aud", foreign).unwrap();
+            assert_eq!(claims.check(&rules(), now), Err(ClaimFault::Audience));
+        }
     }
 }

@@ -130,7 +130,7 @@ fn may_see(caller: &Client, claims: &AccessTokenClaims, registry: &Registry) -> 
         || claims
             .aud
             .iter()
-            .filter_map(|audience| registry.api(audience.as_str()))
+            .filter_map(|audience| registry.api(audience))
             .any(|api| api.introspected_by.contains(caller.id()))
 }
 
