@@ -1,6 +1,6 @@
 //! Where a request comes from, when proxies stand before the server.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use actix_web::{HttpRequest, web};
 
@@ -31,12 +31,22 @@ fn behind_proxies(peer: IpAddr, entries: &[&str], is_trusted: impl Fn(IpAddr) ->
         if !is_trusted(address) {
             break;
         }
-        let Ok(before) = entry.trim().parse::<IpAddr>() else {
+        let Some(before) = hop(entry.trim()) else {
             break;
         };
         address = before.to_canonical();
     }
     address
+}
+
+/// The address of one entry, whose port some proxies write too: `192.0.2.1:8080`, `[2001:db8::1]:443`, `[2001:db8::1]`.
+fn hop(entry: &str) -> Option<IpAddr> {
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
+    entry
+        .parse()
+        .or_else(|_| entry.parse::<SocketAddr>().map(|socket| socket.ip()))
+        .ok()
+        .or_else(|| bracketed().map(IpAddr::from))
 }
 
 #[cfg(test)]
@@ -52,7 +62,45 @@ mod tests {
         assert_eq!(from("10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
         assert_eq!(from("10.0.0.1", &["6.6.6.6", "203.0.113.9", " 10.0.0.2"]), ip("203.0.113.9"));
         assert_eq!(from("::ffff:10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
-        assert_eq!(from("10.0.0.1", &["unknown"]), ip("10.0.0.1"));
         assert_eq!(from("10.0.0.1", &[]), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn an_entry_may_carry_a_port_and_brackets() {
+        for (entry, address) in [
+            ("9.9.9.9:1234", "9.9.9.9"),
+            ("[2001:db8::1]:5", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[::ffff:9.9.9.9]:1", "::ffff:9.9.9.9"),
+        ] {
+            assert_eq!(hop(entry), Some(address.parse().unwrap()), "{entry}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_no_address_ends_the_walk() {
+        for entry in [
+            "",
+            "unknown",
+            "_hidden",
+            "9.9.9.9:",
+            "9.9.9.9:65536",
+            "9.9.9.9:x",
+            "[9.9.9.9]",
+            "[2001:db8::1",
+            "2001:db8::1]",
+            "[2001:db8::1]:",
+            "[2001:db8::1]x",
+            "[]",
+            "[]:1",
+            "1",
+            "\"[2001:db8::1]\"",
+            "9.9.9.9 8.8.8.8",
+        ] {
+            let proxy = IpAddr::from([10, 0, 0, 1]);
+            let found = behind_proxies(proxy, &["6.6.6.6", entry], |address| address == proxy);
+            assert_eq!(found, proxy, "{entry}: what stands before it is not believed");
+        }
     }
 }
