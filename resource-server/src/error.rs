@@ -25,7 +25,7 @@ pub enum ApiError {
     BodyTimeout,
     /// The body or the text in it is too long.
     TooLarge(&'static str),
-    /// The body is not JSON.
+    /// The body is not JSON, or is compressed.
     UnsupportedMediaType,
     /// The store cannot answer now.
     Unavailable,
@@ -55,7 +55,9 @@ impl ApiError {
             Self::NotFound => "There is nothing here, or nothing of yours.",
             Self::MethodNotAllowed(_) => "The header Allow lists the methods of this path.",
             Self::BodyTimeout => "The body did not arrive in time.",
-            Self::UnsupportedMediaType => "The body must be application/json.",
+            Self::UnsupportedMediaType => {
+                "The body must be application/json without a content encoding."
+            }
             Self::Unavailable => "The store cannot answer just now.",
         }
     }

@@ -193,6 +193,26 @@ async fn a_body_that_is_not_what_it_should_be_is_a_problem() {
     assert_eq!(alice.list("").await.json()["documents"], json!([]));
 }
 
+/// What a proxy reads in a body and what we read must not be two things.
+#[tokio::test]
+async fn a_body_of_two_media_types_or_a_compressed_one_is_not_read() {
+    let api = Guarded::start().await;
+    let alice = of(&api, "acct_alice");
+    let post = |line: (&'static str, &'static str)| {
+        let request = alice
+            .request(Method::POST, "/documents")
+            .header("Content-Type", "application/json")
+            .header(line.0, line.1);
+        send(request.body(r#"{"title":"t","body":"b"}"#))
+    };
+    problem(&post(("Content-Type", "application/json")).await, 400);
+    problem(&post(("Content-Type", "text/plain")).await, 400);
+    problem(&post(("Content-Encoding", "gzip")).await, 415);
+    problem(&post(("Content-Encoding", "identity, gzip")).await, 415);
+    assert_eq!(alice.list("").await.json()["documents"], json!([]));
+    post(("Content-Encoding", "identity")).await.expect(201);
+}
+
 #[tokio::test]
 async fn nobody_can_choose_the_owner_or_the_id_of_a_document() {
     let api = Guarded::start().await;

@@ -150,6 +150,8 @@ impl TokenError {
             StatusCode::REQUEST_TIMEOUT
         } else if matches!(self, Self::Params(ParamsFault::TooLarge)) {
             StatusCode::PAYLOAD_TOO_LARGE
+        } else if matches!(self, Self::Params(ParamsFault::ContentEncoding)) {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
         } else {
             status(self.code())
         }
@@ -235,6 +237,8 @@ mod tests {
             (StoreError::Corrupt(String::new()).into(), ErrorCode::ServerError, 500),
             (ParamsFault::TooLarge.into(), ErrorCode::InvalidRequest, 413),
             (ParamsFault::TooSlow.into(), ErrorCode::InvalidRequest, 408),
+            (ParamsFault::SeveralContentTypes.into(), ErrorCode::InvalidRequest, 400),
+            (ParamsFault::ContentEncoding.into(), ErrorCode::InvalidRequest, 415),
         ] {
             assert_eq!((cause.code(), cause.status_code().as_u16()), (error, status), "{cause:?}");
         }

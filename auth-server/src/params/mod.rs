@@ -36,6 +36,12 @@ pub enum ParamsFault {
     /// The body is of another media type.
     #[error("the body is not application/x-www-form-urlencoded")]
     ContentType,
+    /// The header `Content-Type` stands twice.
+    #[error("the header Content-Type is repeated")]
+    SeveralContentTypes,
+    /// The body is compressed.
+    #[error("the body has a content encoding")]
+    ContentEncoding,
     /// The body is longer than the limit.
     #[error("the body is too large")]
     TooLarge,

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::StreamExt as _;
@@ -92,16 +94,30 @@ fn authorization(request: &HttpRequest) -> Authorization {
 
 /// Reads a form. Large and slow bodies end here: actix itself bounds only the head of a request.
 pub async fn read_form(request: &HttpRequest, payload: Payload) -> Result<Params, ParamsFault> {
-    let content_type =
-        request.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    if !is_form(content_type) {
-        return Err(ParamsFault::ContentType);
-    }
+    check_headers(request.headers())?;
     let (limit, seconds) = request.app_data::<web::Data<App>>().map_or((64 * 1024, 10), |app| {
         (app.settings.http.body_bytes, app.settings.http.body_timeout)
     });
     let body = tokio::time::timeout(Duration::from_secs(seconds), read_body(payload, limit));
     Params::parse(&body.await.map_err(|_| ParamsFault::TooSlow)??)
+}
+
+/// One media type, the form's, and no compression: two readers of one body must not see two texts, and a limit of the bytes sent
+/// must be one of the bytes read.
+fn check_headers(headers: &HeaderMap) -> Result<(), ParamsFault> {
+    let mut content_types = headers.get_all(CONTENT_TYPE);
+    let content_type = content_types.next().map_or(&b""[..], HeaderValue::as_bytes);
+    if content_types.next().is_some() {
+        return Err(ParamsFault::SeveralContentTypes);
+    }
+    if !is_form(content_type) {
+        return Err(ParamsFault::ContentType);
+    }
+    let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).all(identity) {
+        return Err(ParamsFault::ContentEncoding);
+    }
+    Ok(())
 }
 
 fn is_form(content_type: &[u8]) -> bool {
@@ -123,6 +139,8 @@ async fn read_body(mut payload: Payload, limit: usize) -> Result<Bytes, ParamsFa
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     #[test]
@@ -131,6 +149,31 @@ mod tests {
         assert!(is_form(b"Application/X-WWW-Form-Urlencoded; charset=UTF-8"));
         for other in [&b""[..], b"application/json", b"multipart/form-data", b"text/plain"] {
             assert!(!is_form(other));
+        }
+    }
+
+    #[test]
+    fn one_media_type_and_no_compression() {
+        let check = |lines: &[(&str, &str)]| {
+            let mut request = TestRequest::default();
+            for line in lines {
+                request = request.append_header(*line);
+            }
+            check_headers(request.to_http_request().headers())
+        };
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(check(&[form]), Ok(()));
+        assert_eq!(check(&[form, ("content-encoding", "Identity")]), Ok(()));
+        assert_eq!(check(&[]), Err(ParamsFault::ContentType));
+        for second in [form, ("content-type", "application/json")] {
+            assert_eq!(check(&[form, second]), Err(ParamsFault::SeveralContentTypes));
+            assert_eq!(check(&[second, form]), Err(ParamsFault::SeveralContentTypes));
+        }
+        for coding in ["gzip", "br", "identity, gzip", "x", ""] {
+            let coding = ("content-encoding", coding);
+            assert_eq!(check(&[form, coding]), Err(ParamsFault::ContentEncoding));
+            let identity = ("content-encoding", "identity");
+            assert_eq!(check(&[form, identity, coding]), Err(ParamsFault::ContentEncoding));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpMessage as _, HttpRequest};
 use futures_util::StreamExt as _;
@@ -26,6 +28,7 @@ pub async fn read_object(
     limit: usize,
     within: Duration,
 ) -> Result<Map<String, Value>, ApiError> {
+    check_headers(request.headers())?;
     match request.content_type().to_ascii_lowercase().as_str() {
         "application/json" => {}
         "application/x-www-form-urlencoded" => {
@@ -38,6 +41,19 @@ pub async fn read_object(
     json::parse_object(&bytes).map_err(|_| {
         ApiError::BadRequest("The body is not one JSON object without repeated members.")
     })
+}
+
+/// One media type and no compression: two readers of one body must not see two texts, and a limit of the bytes sent must be one of
+/// the bytes read.
+fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get_all(CONTENT_TYPE).nth(1).is_some() {
+        return Err(ApiError::BadRequest("The header Content-Type is repeated."));
+    }
+    let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).all(identity) {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    Ok(())
 }
 
 /// "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 section 2): whoever comes here has sent

@@ -103,6 +103,31 @@ async fn a_body_that_is_no_form_is_an_invalid_request() {
     assert_eq!(post(&world, FORM, large).await.status, 413);
 }
 
+/// What a proxy reads in a body and what we read must not be two things.
+#[tokio::test]
+async fn a_body_of_two_media_types_or_a_compressed_one_is_not_read() {
+    let world = World::start().await;
+    let of = |lines: &[(&'static str, &'static str)]| {
+        let mut request = Http::new()
+            .request(Method::POST, &format!("{}/token", world.auth.issuer))
+            .basic_auth("machine", Some(SECRET));
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        send(request.body("grant_type=client_credentials&scope=documents%3Aread"))
+    };
+    let form = ("Content-Type", FORM);
+    of(&[form, ("Content-Encoding", "identity")]).await.expect(200);
+    for other in [FORM, "application/json"] {
+        let answer = of(&[form, ("Content-Type", other)]).await;
+        refused(&answer, 400, "invalid_request", other);
+    }
+    for coding in ["gzip", "deflate", "identity, gzip"] {
+        let answer = of(&[form, ("Content-Encoding", coding)]).await;
+        refused(&answer, 415, "invalid_request", coding);
+    }
+}
+
 #[tokio::test]
 async fn unknown_parameters_are_ignored_and_unknown_grant_types_are_not() {
     let world = World::start().await;
