@@ -76,6 +76,7 @@ macro_rules! identifier {
 identifier! {
     /// An issuer identifier ([RFC 8414 section 2](https://www.rfc-editor.org/rfc/rfc8414#section-2)): a URL of scheme
     /// `https` without query, fragment or user info. `http` only on `localhost`, `127.0.0.1` and `[::1]`, for development.
+    /// It stands in its normal form, since it is compared byte for byte by everybody; only the `/` of an empty path may be left out.
     ///
     /// ```
     /// use shared_types::Issuer;
@@ -87,7 +88,8 @@ identifier! {
 }
 
 identifier! {
-    /// A resource indicator ([RFC 8707](https://www.rfc-editor.org/rfc/rfc8707#section-2)) or issuer, as it stands in `aud`: an absolute URI without fragment.
+    /// A resource indicator ([RFC 8707](https://www.rfc-editor.org/rfc/rfc8707#section-2)) or issuer, as it stands in `aud`: an absolute URI without
+    /// fragment, blank or control character.
     ///
     /// ```
     /// use shared_types::Audience;
@@ -97,6 +99,10 @@ identifier! {
     Audience, |text| {
         if text.len() > 2_048 {
             return Err(fault("resource", "is longer than 2,048 bytes"));
+        }
+        // A URL parser passes over them in silence.
+        if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(fault("resource", "has a blank or a control character"));
         }
         let url = Url::parse(text).map_err(|_| fault("resource", "is not an absolute URI"))?;
         if url.fragment().is_some() {
@@ -196,9 +202,12 @@ impl Audience {
         let ours: &str = &self.0;
         ours == requested
             || (Url::parse(ours).is_ok_and(|url| url.path() == "/" && url.query().is_none())
-                && ours.trim_end_matches('/') == requested.trim_end_matches('/')
-                && requested.len().abs_diff(ours.len()) <= 1)
+                && without_slash(ours) == without_slash(requested))
     }
+}
+
+fn without_slash(url: &str) -> &str {
+    url.strip_suffix('/').unwrap_or(url)
 }
 
 /// Whether `host`, as a URL has it, is one of the three names for this very machine.
@@ -206,7 +215,7 @@ pub fn is_loopback_host(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-/// An `https` URL without user info, query or fragment; `http` only on this very machine.
+/// An `https` URL in normal form, without user info, query or fragment; `http` only on this very machine.
 fn secure_url(what: &'static str, text: &str) -> Result<(), IdFault> {
     let url = Url::parse(text).map_err(|_| fault(what, "is not a URL"))?;
     let loopback = url.host_str().is_some_and(is_loopback_host);
@@ -222,7 +231,44 @@ fn secure_url(what: &'static str, text: &str) -> Result<(), IdFault> {
     if text.contains(['?', '#']) {
         return Err(fault(what, "contains a query or a fragment"));
     }
+    if !url.host_str().is_some_and(is_plain_host) {
+        return Err(fault(what, "has a host that is neither a plain domain name nor an address"));
+    }
+    let is_normal =
+        url.as_str() == text || (url.path() == "/" && url.as_str().strip_suffix('/') == Some(text));
+    if !is_normal || !is_normal_path(url.path()) {
+        return Err(fault(what, "is not in its normal form"));
+    }
     Ok(())
+}
+
+/// Whether `host`, as a URL parser gives it, is an IP literal or a domain name of `a`–`z`, `0`–`9`, `.` and `-`. The parser itself
+/// takes more, `;` for one, which would begin a new directive in a Content-Security-Policy.
+pub fn is_plain_host(host: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+    // Only an address that the parser has understood still has brackets.
+    host.starts_with('[') || (!host.is_empty() && host.bytes().all(plain))
+}
+
+/// Whether `path` has only what a path may have ([RFC 3986 section 3.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.3)), no quote, and no
+/// escape that could be written in another way (section 6.2.2): a URL parser leaves both as they are.
+fn is_normal_path(path: &str) -> bool {
+    let mut escaped = path.split('%');
+    let plain = |text: &str| {
+        text.bytes().all(|byte| is_unreserved(byte) || b"/:@!$&()*+,;=".contains(&byte))
+    };
+    escaped.next().is_some_and(plain)
+        && escaped.all(|rest| {
+            let Some((digits, rest)) = rest.split_at_checked(2) else { return false };
+            let upper = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+            let byte = u8::from_str_radix(digits, 16);
+            upper && byte.is_ok_and(|byte| !is_unreserved(byte)) && plain(rest)
+        })
+}
+
+/// The characters that never need an escape ([RFC 3986 section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3)).
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 fn printable(what: &'static str, text: &str) -> Result<(), IdFault> {
@@ -262,12 +308,77 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_stands_in_its_normal_form() {
+        for good in [
+            "https://a.example/",
+            "https://a.example:8443",
+            "https://a.example/realms/m",
+            "https://a.example/t1/",
+            "https://xn--pp-fka.example",
+            "https://192.0.2.1",
+            "https://[2001:db8::1]:8443/t",
+            "https://a.example/a%20b",
+        ] {
+            assert!(Issuer::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            " https://a.example",
+            "https://a.example ",
+            "https://a.example\n",
+            "https://a.exa\tmple",
+            "https://a.example/a b",
+            "https://a.example/a\"b",
+            "https://a.example/a'b",
+            "https://a.example/{t}",
+            "https://a.example/a|b",
+            "https://a.example/a/../b",
+            "https://a.example/./b",
+            "https://a.example/%2e%2e/b",
+            "https://a.example/%7Et",
+            "https://a.example/a%2fb",
+            "https://a.example/a%2",
+            "https://a.example\\b",
+            "https://A.example",
+            "HTTPS://a.example",
+            "https://a.example:443",
+            "https:a.example",
+            "https:///a.example",
+            "https://äpp.example",
+            "https://a;b",
+            "https://a_b.example",
+            "https://a%2eexample",
+            "https://0x7f.1",
+            "https://[2001:DB8::1]",
+            "https://@a.example",
+        ] {
+            assert!(Issuer::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_resource_has_no_blank_and_no_control_character() {
+        assert!(Audience::parse("urn:example:documents").is_ok());
+        for bad in [
+            " https://a.example",
+            "https://a.example\n",
+            "https://a.exa\tmple",
+            "urn:a b",
+            "urn:a\u{85}",
+        ] {
+            assert!(Audience::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_path_may_be_written_as_a_slash() {
         let api = Audience::parse("http://localhost:9001").unwrap();
         assert!(api.is_requested_by("http://localhost:9001"));
         assert!(api.is_requested_by("http://localhost:9001/"));
         assert!(!api.is_requested_by("http://localhost:9001//"));
         assert!(!api.is_requested_by("http://localhost:9001/x"));
+        let slash = Audience::parse("http://localhost:9001/").unwrap();
+        assert!(slash.is_requested_by("http://localhost:9001"));
+        assert!(!slash.is_requested_by("http://localhost:9001//"));
         let deep = Audience::parse("https://a.example/v1").unwrap();
         assert!(!deep.is_requested_by("https://a.example/v1/"));
     }

@@ -4,6 +4,7 @@
 //! `0x7f.1` or `%31` is the parser's opinion, and an attacker would choose the parser
 //! ([RFC 9700 section 4.1](https://www.rfc-editor.org/rfc/rfc9700#section-4.1)).
 
+use shared_types::ids::is_plain_host;
 use url::Url;
 
 /// The longest redirect URI, in bytes.
@@ -19,18 +20,24 @@ const LOOPBACK: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localho
 /// Parameters of our answers: a registered URI that already has one would make them ambiguous.
 const ANSWERS: [&str; 6] = ["code", "state", "iss", "error", "error_description", "id_token"];
 
+/// Visible characters that RFC 3986 does not know, a quote that it does, and `*`, which would be taken for a pattern.
+const NO_PLACE: &[u8] = b"\\*\"'<>`{}|^";
+
 /// Why a redirect URI cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriFault {
     /// Longer than [`MAX_LENGTH`].
     #[error("is longer than 2,048 bytes")]
     TooLong,
-    /// It has blanks, control characters, a backslash, a wildcard or letters outside ASCII.
+    /// It has blanks, control characters, quotes, braces, a backslash, a wildcard or letters outside ASCII.
     #[error("has a character that has no place in a redirect URI (a wildcard is no pattern here)")]
     Character,
     /// It is no absolute URI.
     #[error("is not an absolute URI")]
     NotAbsolute,
+    /// Its host is no domain name in lower case and no IP literal, or not written as a URL parser writes it.
+    #[error("has a host that is neither a domain name in lower case nor an address")]
+    Host,
     /// "The endpoint URI MUST NOT include a fragment component" (RFC 6749 section 3.1.2).
     #[error("has a fragment")]
     Fragment,
@@ -56,8 +63,7 @@ pub fn check_registration(uri: &str) -> Result<(), RedirectUriFault> {
     if uri.len() > MAX_LENGTH {
         return Err(Fault::TooLong);
     }
-    let plain =
-        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'*' | b'"' | b'<' | b'>');
+    let plain = |byte: u8| byte.is_ascii_graphic() && !NO_PLACE.contains(&byte);
     if !uri.bytes().all(plain) {
         return Err(Fault::Character);
     }
@@ -72,7 +78,9 @@ pub fn check_registration(uri: &str) -> Result<(), RedirectUriFault> {
         return Err(Fault::AnswerParameter);
     }
     match url.scheme() {
-        "https" if has_authority(uri, "https://") => Ok(()),
+        "https" if has_authority(uri, "https://") => {
+            has_host(uri, "https://", url.host_str()).then_some(()).ok_or(Fault::Host)
+        }
         "http" if LOOPBACK.iter().any(|origin| begins_with_origin(uri, origin)) => Ok(()),
         "https" => Err(Fault::NotAbsolute),
         "http" => Err(Fault::PlainHttp),
@@ -131,6 +139,13 @@ fn begins_with_origin(uri: &str, origin: &str) -> bool {
     })
 }
 
+/// Whether the text names the very `host` that a parser sees, one that is safe in a header: `https://x;script-src/` is a URL too.
+fn has_host(uri: &str, scheme: &str, host: Option<&str>) -> bool {
+    let rest = uri.strip_prefix(scheme).zip(host).and_then(|(rest, host)| rest.strip_prefix(host));
+    host.is_some_and(is_plain_host)
+        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?']))
+}
+
 fn has_authority(uri: &str, scheme: &str) -> bool {
     uri.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
 }
@@ -151,6 +166,9 @@ mod tests {
             "http://127.0.0.1/cb",
             "http://127.0.0.1:9002/callback",
             "http://[::1]:1/cb",
+            "https://[2001:db8::1]/cb",
+            "https://192.0.2.1:8443",
+            "https://app.example?tenant=1",
             "com.example.app:/oauth2redirect",
             "com.example.app://callback",
         ] {
@@ -174,6 +192,16 @@ mod tests {
             ("https://app.example\\@evil.example/", Fault::Character),
             ("https://app.example/c b", Fault::Character),
             ("https://äpp.example/cb", Fault::Character),
+            ("https://app.example/c\tb", Fault::Character),
+            ("https://app.example/cb\r\nSet-Cookie:a=b", Fault::Character),
+            ("https://app.example/'cb'", Fault::Character),
+            ("https://app.example/{cb}", Fault::Character),
+            ("https://x;script-src/cb", Fault::Host),
+            ("https://x,y/cb", Fault::Host),
+            ("https://App.example/cb", Fault::Host),
+            ("https://app%2eexample/cb", Fault::Host),
+            ("https://127.1/cb", Fault::Host),
+            ("https://a_b.example/cb", Fault::Host),
             ("javascript:alert(1)", Fault::Scheme),
             ("data:text/html,x", Fault::Scheme),
             ("myapp://cb", Fault::Scheme),
@@ -246,6 +274,23 @@ mod tests {
             prop_assert!(matches(&uri("[::1]", port), &uri("[::1]", other)));
             prop_assert!(!matches(&uri("[::1]", port), &uri("127.0.0.1", other)));
             prop_assert_eq!(matches(&uri("localhost", port), &uri("localhost", other)), port == other);
+        }
+
+        #[test]
+        fn what_is_registered_is_one_source_expression(uri in "(https|http|com\\.example)://[!-~]{1,24}") {
+            if check_registration(&uri).is_ok() {
+                let source = form_action_source(&uri).unwrap();
+                let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:/[]".contains(&byte);
+                prop_assert!(source.bytes().all(plain), "{}", source);
+            }
+        }
+
+        #[test]
+        fn a_host_with_a_stray_character_is_refused(stray in "[!-,;<=>@A-Z\\[\\\\\\]^_`{|}~\\x00-\\x20\\x7f]", at in 1usize..5) {
+            let mut host = "app.example".to_owned();
+            host.insert_str(at, &stray);
+            let registered = check_registration(&format!("https://{host}/cb"));
+            prop_assert!(registered.is_err());
         }
 
         #[test]

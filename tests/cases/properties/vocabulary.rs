@@ -143,6 +143,45 @@ proptest! {
     }
 
     #[test]
+    fn an_issuer_is_what_a_url_parser_makes_of_it(
+        text in "https?://(a\\.example|localhost|\\[::1\\]|[ -~]{0,8})(:[0-9]{0,4})?(/[ -~]{0,8}|/\\.\\.|/%[0-9A-Fa-f]{2}|[\\t\\n ]){0,3}",
+    ) {
+        if let Ok(issuer) = Issuer::parse(text.as_str()) {
+            let normal = url::Url::parse(&text).unwrap();
+            prop_assert!(normal.as_str() == text || normal.as_str() == format!("{text}/"), "{}", text);
+            prop_assert!(!text.contains(|c: char| c.is_whitespace() || "\"'<>\\`{}|^?#".contains(c)), "{}", text);
+            prop_assert_eq!(issuer.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_blank_or_control_character_makes_no_resource(
+        stray in "[\\x00-\\x20\\x7f\\u{80}-\\u{a0}\\u{2028}]", at in 0usize..19,
+    ) {
+        let mut text = "https://a.example/b".to_owned();
+        prop_assert!(Audience::parse(text.as_str()).is_ok());
+        text.insert_str(at, &stray);
+        prop_assert!(Audience::parse(text.as_str()).is_err(), "{:?}", text);
+        prop_assert!(Issuer::parse(text.as_str()).is_err(), "{:?}", text);
+    }
+
+    #[test]
+    fn an_audience_is_found_among_any_names(others in prop::collection::vec(".{0,12}", 0..5), at in 0usize..5) {
+        let key = Key::new(Alg::EdDsa, "k");
+        let api = "https://api.example";
+        let read = |aud: &[String]| {
+            let token = Token::access(&key, "https://id.example", api, 1_000).claim("aud", aud);
+            AccessTokenClaims::parse(token.payload().as_bytes()).map(|claims| claims.aud.contains(api))
+        };
+        let mut names = others.clone();
+        names.insert(at.min(others.len()), api.to_owned());
+        prop_assert_eq!(read(&names), Ok(true));
+        let found = read(&others);
+        prop_assert_eq!(found.is_ok(), !others.is_empty());
+        prop_assert_ne!(found, Ok(true));
+    }
+
+    #[test]
     fn a_key_set_takes_what_is_good_whatever_stands_beside_it(junk in prop::collection::vec(any_json(), 0..6), at in 0usize..6) {
         let mut keys = junk.clone();
         keys.insert(at.min(keys.len()), Key::new(Alg::Es256, "good").jwk());
