@@ -40,9 +40,11 @@ impl Registry {
         self.apis.iter().find(|api| api.default)
     }
 
-    /// The API that `resource` asks for.
+    /// The API that `resource` asks for: the one of exactly that identifier before one that equals it but for the slash of an
+    /// empty path.
     pub fn api_requested(&self, resource: &str) -> Option<&Arc<Api>> {
-        self.apis.iter().find(|api| api.identifier.is_requested_by(resource))
+        self.api(resource)
+            .or_else(|| self.apis.iter().find(|api| api.identifier.is_requested_by(resource)))
     }
 
     /// The API with exactly that identifier.
@@ -58,5 +60,38 @@ impl Registry {
     /// Every scope token that any API knows.
     pub fn api_scopes(&self) -> Scope {
         self.apis.iter().flat_map(|api| api.scopes.keys().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_types::{Audience, SigningAlg};
+
+    use super::*;
+
+    #[test]
+    fn the_api_of_exactly_that_identifier_comes_first() {
+        let (bare, slash) = ("https://api.example", "https://api.example/");
+        let api = |identifier: &str| Api {
+            identifier: Audience::parse(identifier).unwrap(),
+            name: String::new(),
+            scopes: std::collections::BTreeMap::new(),
+            access_token_lifetime: 300,
+            signing_alg: SigningAlg::Es256,
+            default: false,
+            introspected_by: Vec::new(),
+        };
+        let found = |apis: &[&str], requested| {
+            let apis = apis.iter().map(|identifier| api(identifier)).collect();
+            let registry = Registry::new(Vec::new(), apis, 0);
+            registry.api_requested(requested).map(|api| api.identifier.to_string())
+        };
+        for order in [[bare, slash], [slash, bare]] {
+            assert_eq!(found(&order, bare).as_deref(), Some(bare));
+            assert_eq!(found(&order, slash).as_deref(), Some(slash));
+        }
+        assert_eq!(found(&[bare], slash).as_deref(), Some(bare));
+        assert_eq!(found(&[slash], bare).as_deref(), Some(slash));
+        assert_eq!(found(&[bare, slash], "https://api.example//"), None);
     }
 }
