@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 use shared_types::Scope;
 use url::Url;
 
+use crate::domain::display_text::{are_plain_lines, is_plain_line};
+
 /// Of which JSON type a claim is ([OpenID Connect Core 5.1](https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClaimType {
@@ -21,21 +23,21 @@ enum ClaimType {
 impl ClaimType {
     const fn demand(self) -> &'static str {
         match self {
-            Self::Text => "a text that is not empty",
+            Self::Text => "one line of visible text",
             Self::Url => "an http or https URL",
             Self::Email => "an e-mail address",
             Self::Flag => "true or false",
             Self::Birthdate => "a date as YYYY-MM-DD, 0000-MM-DD or YYYY",
             Self::Time => "a number: seconds since 1970-01-01 UTC",
             Self::Address => {
-                "an object with texts for some of formatted, street_address, locality, region, postal_code, country"
+                "an object with lines of visible text for some of formatted, street_address, locality, region, postal_code, country"
             }
         }
     }
 
     fn holds(self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Text, Value::String(text)) => !text.is_empty(),
+            (Self::Text, Value::String(text)) => is_plain_line(text),
             (Self::Url, Value::String(text)) => {
                 Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
             }
@@ -46,7 +48,9 @@ impl ClaimType {
             (Self::Address, Value::Object(members)) => {
                 !members.is_empty()
                     && members.iter().all(|(name, value)| {
-                        ADDRESS_MEMBERS.contains(&name.as_str()) && Self::Text.holds(value)
+                        // `formatted` and `street_address` "MAY contain multiple lines".
+                        ADDRESS_MEMBERS.contains(&name.as_str())
+                            && value.as_str().is_some_and(are_plain_lines)
                     })
             }
             _ => false,
@@ -188,7 +192,7 @@ mod tests {
             "preferred_username": "alice", "profile": "https://example.com/alice", "picture": "https://example.com/alice.png",
             "website": "http://example.com", "gender": "female", "birthdate": "0000-02-29", "zoneinfo": "Europe/Paris",
             "locale": "en-US", "updated_at": 1_700_000_000, "email": "alice@example.com", "email_verified": true,
-            "address": { "locality": "Paris", "country": "France" }, "phone_number": "+33 1 23 45 67 89",
+            "address": { "formatted": "1 Main Street\nParis", "locality": "Paris", "country": "France" }, "phone_number": "+33 1 23 45 67 89",
             "phone_number_verified": false, "name#ja": "アリス",
         });
         assert_eq!(check(&all), Ok(()));
@@ -217,6 +221,9 @@ mod tests {
             json!({"birthdate": "1990-01"}),
             json!({"birthdate": "1990-01-01-01"}),
             json!({"name": ""}),
+            json!({"name": "Alice\u{202e}ecilA"}),
+            json!({"name": "Alice\nExample"}),
+            json!({"address": {"formatted": "1 Main Street\n\u{202e}Paris"}}),
             json!({"name": null}),
         ] {
             assert!(matches!(check(&bad), Err(ClaimsFault::Type(..))), "{bad}");
