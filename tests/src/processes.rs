@@ -1,14 +1,13 @@
 //! Real processes of the two servers: for the command line, for restarts, for signals.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::http::{Http, try_send};
 
@@ -19,8 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// A loopback port that was free just now.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    crate::world::free_address().port()
 }
 
 /// Runs a command of a server to its end, with `input` on its standard input.
@@ -156,14 +154,16 @@ impl Process {
 
     /// Waits for it to end: the exit status (absent when a signal ended it) and everything it wrote.
     pub async fn end(mut self) -> (Option<i32>, String) {
-        let waiting = tokio::task::spawn_blocking(move || {
+        let (tell, told) = oneshot::channel();
+        // A thread of its own: the runtime of a case that fails would wait for its own ones, however long.
+        std::thread::spawn(move || {
             let status = self.child.wait().unwrap();
             for reader in self.readers.drain(..) {
                 reader.join().unwrap();
             }
-            (status.code(), self.log())
+            tell.send((status.code(), self.log())).ok();
         });
-        tokio::time::timeout(PATIENCE, waiting).await.expect("it ends in time").unwrap()
+        tokio::time::timeout(PATIENCE, told).await.expect("it ends in time").unwrap()
     }
 }
 

@@ -48,8 +48,8 @@ async fn a_client_that_is_disabled_gets_no_code_from_pages_that_stand_open() {
     let mut other = Browser::new();
     let login_of_other = to_login(&mut other, &web.begin("openid", "consent")).await;
     let consent = enter(&mut other, &login_of_other).await;
-    let id = ClientId::parse("web").unwrap();
-    change(&world, move |sql| clients::set_enabled(sql, &id, false).map(drop)).await;
+    let (id, now) = (ClientId::parse("web").unwrap(), UnixSeconds::new(world.now()));
+    change(&world, move |sql| clients::set_enabled(sql, &id, false, now).map(drop)).await;
     five_seconds_later(&world);
     let page = enter(&mut browser, &login).await;
     assert_eq!((page.status(), page.element("oauth-error").is_some()), (400, true));
@@ -120,8 +120,8 @@ async fn a_change_by_another_instance_counts_after_five_seconds_at_the_latest() 
     let world = World::start().await;
     let machine = world.machine();
     machine.client_credentials("documents:read").await.expect(200);
-    let id = ClientId::parse("machine").unwrap();
-    change(&world, move |sql| clients::set_enabled(sql, &id, false).map(drop)).await;
+    let (id, now) = (ClientId::parse("machine").unwrap(), UnixSeconds::new(world.now()));
+    change(&world, move |sql| clients::set_enabled(sql, &id, false, now).map(drop)).await;
     five_seconds_later(&world);
     let refused = machine.client_credentials("documents:read").await.expect(401);
     assert_eq!(refused.error(), "invalid_client");

@@ -8,6 +8,7 @@ pub use guarded::{Guarded, api_settings};
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use shared_types::{Clock as _, ManualClock, UnixSeconds};
 use tempfile::TempDir;
@@ -20,10 +21,22 @@ use crate::http::Answer;
 pub const NOW: UnixSeconds = UnixSeconds::new(1_790_000_000);
 
 /// A loopback address whose port was free just now. Servers bind it again at once; their identifiers hold it already, so
-/// they cannot take any other.
+/// they cannot take any other. Ports come in order, from below the range out of which systems draw those of connections
+/// (32768 and up), so that neither another case nor a connection takes one meanwhile; two runs begin at different places.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    for _ in 0..COUNT {
+        let number = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let begin = std::process::id().wrapping_mul(997);
+        let port = FIRST + begin.wrapping_add(number) % COUNT;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Both servers, joined by nothing but the wire and the clock.
