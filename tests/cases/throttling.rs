@@ -1,5 +1,8 @@
 //! Throttling that cannot lock a person out (protocol.md section 4): counted before any hash, by account, address and known browser.
 
+use auth_server::domain::password::{Place, Standing};
+use auth_server::domain::row_id::RowId;
+use auth_server::store::accounts;
 use reqwest::Method;
 use tests::browser::{Browser, Page};
 use tests::client::{Client, sign_in};
@@ -257,4 +260,81 @@ async fn a_storm_of_sign_ins_waits_in_line_and_not_in_memory() {
     assert!(statuses.contains(&503), "the line has an end: {statuses:?}");
     let later = attempt(&page, ALICE, "127.0.0.1").await;
     assert_eq!(later.status, 303);
+}
+
+/// Every place in line that somebody in that standing can get, as a flood would hold them.
+fn fill(world: &World, standing: impl Fn(i64) -> Standing) -> Vec<Place> {
+    let passwords = &world.auth.running.app().passwords;
+    (0..).map_while(|number| passwords.place(standing(number)).ok()).collect()
+}
+
+/// Alice in a browser that knows her, and with the right password: gives the status.
+async fn comes_back(world: &World, hers: &mut Browser) -> u16 {
+    let pending = world.web().begin("openid", "back").param("prompt", "login");
+    sign_in(hers, &pending.url(), ALICE.0, ALICE.1).await.status()
+}
+
+#[tokio::test]
+async fn a_full_line_uses_up_nobodys_attempts() {
+    let world = world().await;
+    let mut hers = Browser::new();
+    sign_in(&mut hers, &world.web().begin("openid", "hers").url(), ALICE.0, ALICE.1).await;
+    let page = login_page(&world).await;
+    let strangers = fill(&world, |_| Standing::Unknown);
+    let known = fill(&world, |number| Standing::Known(RowId::new(number)));
+    for number in 0..12 {
+        assert_eq!(comes_back(&world, &mut hers).await, 503, "{number}");
+        assert_eq!(attempt(&page, ALICE, "203.0.113.1").await.status, 503, "{number}");
+    }
+    drop((strangers, known));
+    assert_eq!(comes_back(&world, &mut hers).await, 303);
+    for number in 0..5 {
+        let wrong = attempt(&page, (ALICE.0, "guess"), "203.0.113.1").await;
+        assert_eq!(wrong.status, 403, "{number}");
+    }
+    waits(&attempt(&page, ALICE, "203.0.113.1").await, 600);
+}
+
+/// Whoever must wait anyway takes no place and hears so also while the line is full.
+#[tokio::test]
+async fn a_flood_of_strangers_leaves_room_for_a_known_browser() {
+    let world = world().await;
+    let mut hers = Browser::new();
+    sign_in(&mut hers, &world.web().begin("openid", "hers").url(), ALICE.0, ALICE.1).await;
+    let page = login_page(&world).await;
+    for _ in 0..5 {
+        assert_eq!(attempt(&page, (BOB.0, "guess"), "203.0.113.1").await.status, 403);
+    }
+    let strangers = fill(&world, |_| Standing::Unknown);
+    assert_eq!(attempt(&page, ALICE, "203.0.113.1").await.status, 503);
+    waits(&attempt(&page, BOB, "203.0.113.1").await, 600);
+    for number in 0..12 {
+        assert_eq!(comes_back(&world, &mut hers).await, 303, "{number}");
+    }
+    drop(strangers);
+}
+
+/// A hash that cannot be computed is our fault, and says nothing about the password that was typed.
+#[tokio::test]
+async fn a_fault_of_ours_uses_up_nobodys_attempts() {
+    let world = world().await;
+    let mut hers = Browser::new();
+    sign_in(&mut hers, &world.web().begin("openid", "hers").url(), ALICE.0, ALICE.1).await;
+    let page = login_page(&world).await;
+    let database = &world.auth.running.app().database;
+    let alice = database.read(|sql| accounts::find_by_username(sql, ALICE.0)).await.unwrap();
+    let alice = alice.unwrap();
+    let (id, good) = (alice.id, alice.password_hash.unwrap());
+    // Less memory than Argon2 takes: nothing computes that.
+    let impossible =
+        format!("$argon2id$v=19$m=7,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA${}", "A".repeat(43));
+    let (old, new) = (good.clone(), impossible.clone());
+    database.write(move |sql| accounts::rehash(sql, id, &old, &new)).await.unwrap();
+    for number in 0..12 {
+        assert_eq!(comes_back(&world, &mut hers).await, 500, "{number}");
+        assert_eq!(attempt(&page, ALICE, "203.0.113.1").await.status, 500, "{number}");
+    }
+    database.write(move |sql| accounts::rehash(sql, id, &impossible, &good)).await.unwrap();
+    assert_eq!(comes_back(&world, &mut hers).await, 303);
+    assert_eq!(attempt(&page, ALICE, "203.0.113.1").await.status, 303);
 }

@@ -19,6 +19,7 @@ use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::account::Account;
 use crate::domain::authorization_request::{AuthorizationRequest, RedirectFault, ShowFault};
+use crate::domain::password::{Place, Standing};
 use crate::domain::row_id::{CANDIDATES, RowId};
 use crate::domain::secret::{PlainSecret, SecretHash};
 use crate::domain::session::{NewSession, generate_sid};
@@ -162,15 +163,20 @@ async fn sign_in(
     let account = app.database.read(move |sql| accounts::find_by_username(sql, &name)).await?;
     let known = KnownAccounts::of(app, request);
     let known_here = account.as_ref().and_then(|account| known.knows(app, &account.subject, now));
-    let buckets = throttle::sign_in(username, known_here, client_address(request));
-    if let Admission::Wait(seconds) = admit(app, &buckets, now).await? {
-        record(app, "throttled", request, account.as_ref());
-        return Ok(Attempt::Refused(SignInRefusal::Throttled(seconds)));
-    }
-    let Some(account) = verify(app, account, PlainSecret::new(password), request).await? else {
-        return Ok(Attempt::Refused(SignInRefusal::Mismatch));
+    let standing = match (&account, known_here) {
+        (Some(account), Some(_)) => Standing::Known(account.id),
+        _ => Standing::Unknown,
     };
-    let Some(visitor) = enter(visit, account, buckets).await? else {
+    let buckets = throttle::sign_in(username, known_here, client_address(request));
+    let place = match admit(app, standing, &buckets, now).await? {
+        Admitted::Go(place) => place,
+        Admitted::Wait(seconds) => {
+            record(app, "throttled", request, account.as_ref());
+            return Ok(Attempt::Refused(SignInRefusal::Throttled(seconds)));
+        }
+    };
+    let attempt = decide(visit, request, account, (place, PlainSecret::new(password)), &buckets);
+    let Some(visitor) = attempt.await? else {
         return Ok(Attempt::Refused(SignInRefusal::Mismatch));
     };
     record(app, "success", request, Some(&visitor.account));
@@ -183,21 +189,71 @@ async fn sign_in(
     Ok(Attempt::SignedIn(Box::new(visitor), cookies))
 }
 
-/// Counted before any hash, so that a flood of guesses costs the guesser and not us.
-async fn admit(app: &App, buckets: &[Bucket], now: UnixSeconds) -> Result<Admission, StoreError> {
+enum Admitted {
+    /// The attempt is counted, and this is its place in line.
+    Go(Place),
+    /// Seconds until the next one.
+    Wait(i64),
+}
+
+/// Counted before any hash, so that a flood of guesses costs the guesser and not us. But not before the attempt has its place in line:
+/// where there is none, nothing was decided about the password, and a flood that fills the line must not use up anybody's attempts.
+async fn admit(
+    app: &App,
+    standing: Standing,
+    buckets: &[Bucket],
+    now: UnixSeconds,
+) -> Result<Admitted, PageFault> {
+    let full = buckets.to_vec();
+    // Whoever has to wait anyway takes no place and no turn of the writer.
+    let seen = app.database.read(move |sql| store::throttle::look(sql, &full, now)).await?;
+    if let Admission::Wait(seconds) = seen {
+        return Ok(Admitted::Wait(seconds));
+    }
+    let place = app.passwords.place(standing)?;
     let buckets = buckets.to_vec();
-    app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await
+    match app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await? {
+        Admission::Go => Ok(Admitted::Go(place)),
+        Admission::Wait(seconds) => Ok(Admitted::Wait(seconds)),
+    }
+}
+
+/// Checks the password and begins the session. A fault of ours decides nothing, so the attempt is not counted then.
+async fn decide(
+    visit: &Visit<'_>,
+    request: &HttpRequest,
+    account: Option<Account>,
+    (place, password): (Place, PlainSecret),
+    buckets: &[Bucket],
+) -> Result<Option<Visitor>, PageFault> {
+    let attempt = async {
+        match verify(visit.app, account, place, password, request).await? {
+            Some(account) => enter(visit, account, buckets.to_vec()).await,
+            None => Ok(None),
+        }
+    };
+    let outcome = attempt.await;
+    if outcome.is_err() {
+        let (buckets, now) = (buckets.to_vec(), visit.now);
+        let forgiven =
+            visit.app.database.write(move |sql| store::throttle::forgive(sql, &buckets, now)).await;
+        if let Err(error) = forgiven {
+            log::warn!(error:%; "a sign-in that failed by our own fault stays counted");
+        }
+    }
+    outcome
 }
 
 /// The account, if the password is its own and it is enabled. An unknown name costs the same hash.
 async fn verify(
     app: &App,
     account: Option<Account>,
+    place: Place,
     password: PlainSecret,
     request: &HttpRequest,
 ) -> Result<Option<Account>, PageFault> {
     let stored = account.as_ref().and_then(|account| account.password_hash.clone());
-    let matches = app.passwords.verify(stored.clone(), password.clone()).await?;
+    let matches = app.passwords.verify(place, stored.clone(), password.clone()).await?;
     let account = match account {
         Some(account) if matches && account.enabled => account,
         other => {
@@ -206,10 +262,21 @@ async fn verify(
         }
     };
     if let Some(old) = stored.filter(|stored| app.passwords.needs_rehash(stored)) {
-        let (id, new) = (account.id, app.passwords.hash(password, app.random_bytes()).await?);
-        app.database.write(move |sql| accounts::rehash(sql, id, &old, &new)).await?;
+        renew_hash(app, account.id, old, password).await;
     }
     Ok(Some(account))
+}
+
+/// Stores the password under today's cost. That can wait for the next sign-in: it is no reason to refuse this one.
+async fn renew_hash(app: &App, id: RowId, old: String, password: PlainSecret) {
+    let new = match app.passwords.hash(password, app.random_bytes()).await {
+        Ok(new) => new,
+        Err(error) => return log::warn!(error:%; "a password was not hashed again"),
+    };
+    let stored = app.database.write(move |sql| accounts::rehash(sql, id, &old, &new)).await;
+    if let Err(error) = stored {
+        log::warn!(error:%; "a new password hash was not stored");
+    }
 }
 
 /// Begins the session: the same person's goes on under a new cookie, another person's ends. `None`: the account changed meanwhile.

@@ -1,8 +1,10 @@
-//! The password hasher: a few threads of its own, each with one memory buffer, and a bounded queue before them.
+//! The password hasher: a few threads of its own, each with one memory buffer, and two bounded lines before them.
 //!
 //! A hash takes about 20 ms and 19 MiB by design. So it never runs on a thread that serves requests, never more of them at once than
 //! configured, and a buffer is used again and again: page faults of a fresh one cost as much as the hash itself. A thread starts with
 //! the first password that finds nobody free and ends, with its buffer, after [`IDLE`] without one: an idle server holds none.
+//!
+//! Known browsers and strangers take turns: a full line of one delays the other by at most as much again as it waits itself.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::MAX_PASSWORD_BYTES;
 use super::phc::{Cost, HASH_BYTES, Phc};
+use super::places::{Places, Standing};
 use crate::config::Argon2Cost;
 use crate::domain::secret::PlainSecret;
 
@@ -38,7 +41,7 @@ pub enum HasherFault {
     Failed,
 }
 
-/// Hashes and checks passwords, at most so many at the same time, the rest in a bounded queue.
+/// Hashes and checks passwords, at most so many at the same time, the rest in bounded lines.
 #[derive(Debug)]
 pub struct PasswordHasher {
     cost: Cost,
@@ -53,18 +56,27 @@ impl PasswordHasher {
 
     fn with_idle(settings: &Argon2Cost, idle: Duration) -> Self {
         let pool = Pool {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                places: Places::new(settings.concurrency.max(1), settings.queue),
+                ..State::default()
+            }),
             work_or_end: Condvar::new(),
             threads: settings.concurrency.max(1),
-            queue: settings.queue,
             idle,
         };
         Self { cost: Cost::from(settings), pool: Arc::new(pool) }
     }
 
-    /// The PHC string of `password`; `salt` is fresh and random.
+    /// A place in line, for [`verify`](Self::verify). It is given back when it is dropped.
+    pub fn place(&self, standing: Standing) -> Result<Place, HasherFault> {
+        let line = self.pool.lock().places.take(standing).ok_or(HasherFault::Busy)?;
+        Ok(Place { pool: Arc::clone(&self.pool), line })
+    }
+
+    /// The PHC string of `password`; `salt` is fresh and random. Waits among strangers.
     pub async fn hash(&self, password: PlainSecret, salt: [u8; 16]) -> Result<String, HasherFault> {
-        let hash = self.compute(self.cost, salt.to_vec(), password).await?;
+        let place = self.place(Standing::Unknown)?;
+        let hash = self.compute(place, self.cost, salt.to_vec(), password).await?;
         Ok(Phc::new(self.cost, &salt, hash).write())
     }
 
@@ -72,6 +84,7 @@ impl PasswordHasher {
     /// that the time does not tell who exists.
     pub async fn verify(
         &self,
+        place: Place,
         stored: Option<String>,
         password: PlainSecret,
     ) -> Result<bool, HasherFault> {
@@ -84,7 +97,7 @@ impl PasswordHasher {
             None => (self.cost, vec![0; 16]),
         };
         let may_match = password.expose().len() <= MAX_PASSWORD_BYTES;
-        let hash = self.compute(cost, salt, password).await?;
+        let hash = self.compute(place, cost, salt, password).await?;
         Ok(phc.is_some_and(|phc| phc.matches(&hash)) && may_match)
     }
 
@@ -95,17 +108,18 @@ impl PasswordHasher {
 
     /// Passwords that wait for a thread now, for the metrics.
     pub fn waiting(&self) -> usize {
-        self.pool.lock().jobs.len()
+        self.pool.lock().waiting()
     }
 
     async fn compute(
         &self,
+        place: Place,
         cost: Cost,
         salt: Vec<u8>,
         password: PlainSecret,
     ) -> Result<[u8; HASH_BYTES], HasherFault> {
         let (reply, answer) = oneshot::channel();
-        self.pool.submit(Job { cost, salt, password, reply })?;
+        self.pool.submit(Job { place, cost, salt, password, reply })?;
         answer.await.unwrap_or(Err(HasherFault::Failed))
     }
 }
@@ -115,12 +129,29 @@ impl Drop for PasswordHasher {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
         state.closed = true;
-        state.jobs.clear();
+        let waiting = (std::mem::take(&mut state.known), std::mem::take(&mut state.unknown));
         self.pool.work_or_end.notify_all();
+        drop(state);
+        // Only now: each of them gives its place back, which takes the lock.
+        drop(waiting);
+    }
+}
+
+/// The right to have one password checked, whatever comes meanwhile. To drop it takes the pool's lock: never while holding it.
+#[derive(Debug)]
+pub struct Place {
+    pool: Arc<Pool>,
+    line: Standing,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pool.lock().places.give_back(self.line);
     }
 }
 
 struct Job {
+    place: Place,
     cost: Cost,
     salt: Vec<u8>,
     password: PlainSecret,
@@ -132,22 +163,42 @@ struct Pool {
     state: Mutex<State>,
     work_or_end: Condvar,
     threads: usize,
-    queue: usize,
     idle: Duration,
 }
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    places: Places,
+    known: VecDeque<Job>,
+    unknown: VecDeque<Job>,
+    /// Whose turn it is when both wait.
+    unknown_is_next: bool,
     running: usize,
     threads: usize,
     closed: bool,
 }
 
+impl State {
+    fn waiting(&self) -> usize {
+        self.known.len() + self.unknown.len()
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let (first, second) = if self.unknown_is_next {
+            (&mut self.unknown, &mut self.known)
+        } else {
+            (&mut self.known, &mut self.unknown)
+        };
+        let job = first.pop_front().or_else(|| second.pop_front())?;
+        self.unknown_is_next = job.place.line != Standing::Unknown;
+        Some(job)
+    }
+}
+
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
-            .field("jobs", &self.jobs.len())
+            .field("waiting", &self.waiting())
             .field("running", &self.running)
             .finish_non_exhaustive()
     }
@@ -160,20 +211,24 @@ impl Pool {
 
     fn submit(self: &Arc<Self>, job: Job) -> Result<(), HasherFault> {
         let mut state = self.lock();
-        let unanswered = state.jobs.len() + state.running;
-        if unanswered >= self.queue + self.threads {
-            return Err(HasherFault::Busy);
-        }
+        let unanswered = state.waiting() + state.running;
         // Every thread has a job already, running or in the queue.
         if state.threads <= unanswered && state.threads < self.threads {
             let pool = Arc::clone(self);
             match std::thread::Builder::new().name("password".into()).spawn(move || pool.work()) {
                 Ok(_detached) => state.threads += 1,
-                Err(_) if state.threads == 0 => return Err(HasherFault::Failed),
+                Err(_) if state.threads == 0 => {
+                    // Before the job goes, and its place with it.
+                    drop(state);
+                    return Err(HasherFault::Failed);
+                }
                 Err(_) => log::warn!("a further thread for passwords cannot be started"),
             }
         }
-        state.jobs.push_back(job);
+        match job.place.line {
+            Standing::Known(_) => state.known.push_back(job),
+            Standing::Unknown => state.unknown.push_back(job),
+        }
         self.work_or_end.notify_one();
         Ok(())
     }
@@ -189,17 +244,20 @@ impl Pool {
                 let work = AssertUnwindSafe(|| compute(&job, &mut buffer));
                 catch_unwind(work).unwrap_or(Err(HasherFault::Failed))
             };
+            let Job { place, reply, .. } = job;
             self.lock().running -= 1;
-            job.reply.send(hash).ok();
+            // Before the answer: whoever has it may ask again at once.
+            drop(place);
+            reply.send(hash).ok();
         }
     }
 
     /// The next job, or `None` when this thread must end: it is then already counted out, so no job can be left to it.
     fn next(&self) -> Option<Job> {
-        let idle = |state: &mut State| state.jobs.is_empty() && !state.closed;
+        let idle = |state: &mut State| state.waiting() == 0 && !state.closed;
         let woken = self.work_or_end.wait_timeout_while(self.lock(), self.idle, idle);
         let mut state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        let job = state.jobs.pop_front();
+        let job = state.pop();
         match job {
             Some(_) => state.running += 1,
             None => state.threads -= 1,
@@ -232,9 +290,15 @@ fn compute(job: &Job, buffer: &mut Vec<Block>) -> Result<[u8; HASH_BYTES], Hashe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::row_id::RowId;
 
     fn hasher(concurrency: usize, queue: usize) -> PasswordHasher {
         PasswordHasher::new(&Argon2Cost { memory_kib: 8, iterations: 1, concurrency, queue })
+    }
+
+    async fn verify(hasher: &PasswordHasher, stored: Option<&str>, password: &str) -> bool {
+        let place = hasher.place(Standing::Unknown).unwrap();
+        hasher.verify(place, stored.map(Into::into), PlainSecret::new(password)).await.unwrap()
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
@@ -247,11 +311,9 @@ mod tests {
             let hasher = hasher(2, 8);
             let stored = hasher.hash(PlainSecret::new("correct horse"), [7; 16]).await.unwrap();
             assert!(stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{stored}");
-            let verify =
-                |password: &str| hasher.verify(Some(stored.clone()), PlainSecret::new(password));
-            assert_eq!(verify("correct horse").await, Ok(true));
-            assert_eq!(verify("correct horsf").await, Ok(false));
-            assert_eq!(verify("").await, Ok(false));
+            assert!(verify(&hasher, Some(&stored), "correct horse").await);
+            assert!(!verify(&hasher, Some(&stored), "correct horsf").await);
+            assert!(!verify(&hasher, Some(&stored), "").await);
         });
     }
 
@@ -259,11 +321,8 @@ mod tests {
     fn nobody_matches_where_nothing_readable_is_stored() {
         run(async {
             let hasher = hasher(1, 8);
-            assert_eq!(hasher.verify(None, PlainSecret::new("password")).await, Ok(false));
-            assert_eq!(
-                hasher.verify(Some("password".into()), PlainSecret::new("password")).await,
-                Ok(false)
-            );
+            assert!(!verify(&hasher, None, "password").await);
+            assert!(!verify(&hasher, Some("password"), "password").await);
         });
     }
 
@@ -278,10 +337,7 @@ mod tests {
             });
             let stored = old.hash(PlainSecret::new("password"), [7; 16]).await.unwrap();
             let today = hasher(1, 8);
-            assert_eq!(
-                today.verify(Some(stored.clone()), PlainSecret::new("password")).await,
-                Ok(true)
-            );
+            assert!(verify(&today, Some(&stored), "password").await);
             assert!(today.needs_rehash(&stored));
             assert!(!old.needs_rehash(&stored));
         });
@@ -294,30 +350,61 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_at_once() {
-        let hasher = hasher(1, 1);
-        // As if the one thread had a job that never ends.
-        *hasher.pool.lock() = State { running: 1, threads: 1, ..State::default() };
-        let job = || {
-            let (reply, answer) = oneshot::channel();
-            (
-                Job {
-                    cost: hasher.cost,
-                    salt: vec![0; 16],
-                    password: PlainSecret::new("password"),
-                    reply,
-                },
-                answer,
-            )
-        };
-        let ((first, _first), (second, _second)) = (job(), job());
-        assert_eq!(hasher.pool.submit(first), Ok(()));
-        assert_eq!(hasher.pool.submit(second), Err(HasherFault::Busy));
+        run(async {
+            let hasher = hasher(1, 4);
+            let places: Vec<_> = (0..4).map(|_| hasher.place(Standing::Unknown).unwrap()).collect();
+            assert_eq!(hasher.place(Standing::Unknown).err(), Some(HasherFault::Busy));
+            let refused = hasher.hash(PlainSecret::new("password"), [0; 16]).await;
+            assert_eq!(refused, Err(HasherFault::Busy));
+            drop(places);
+            assert!(hasher.hash(PlainSecret::new("password"), [0; 16]).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_answer_is_there() {
+        run(async {
+            let hasher = hasher(1, 1);
+            for round in 0..50 {
+                let place = hasher.place(Standing::Unknown);
+                assert!(place.is_ok(), "{round}");
+                hasher.verify(place.unwrap(), None, PlainSecret::new("password")).await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn known_browsers_and_strangers_take_turns() {
+        let hasher = hasher(1, 32);
+        let known = |account| Standing::Known(RowId::new(account));
+        // As if every thread had a job that never ends.
+        hasher.pool.lock().threads = 1;
+        hasher.pool.lock().running = 1;
+        let strangers = std::iter::repeat_n(Standing::Unknown, 3);
+        for standing in strangers.chain((0..3).map(known)) {
+            let job = Job {
+                place: hasher.place(standing).unwrap(),
+                cost: hasher.cost,
+                salt: vec![0; 16],
+                password: PlainSecret::new("password"),
+                reply: oneshot::channel().0,
+            };
+            hasher.pool.submit(job).unwrap();
+        }
+        for (turn, expected) in
+            [known(0), Standing::Unknown, known(1), Standing::Unknown, known(2), Standing::Unknown]
+                .into_iter()
+                .enumerate()
+        {
+            let job = hasher.pool.lock().pop().unwrap();
+            assert_eq!(job.place.line, expected, "{turn}");
+        }
     }
 
     #[test]
     fn many_at_once_are_all_answered_by_the_few() {
         run(async {
-            let hasher = hasher(3, 64);
+            let hasher = hasher(3, 80);
             let attempts = (0..60)
                 .map(|n: u8| hasher.hash(PlainSecret::new(format!("password {n}")), [n; 16]));
             let hashes = futures_util::future::join_all(attempts).await;

@@ -1,12 +1,15 @@
-//! Passwords: what may be one and how one is generated. Hashing is in [`hasher`], the stored format in [`phc`].
+//! Passwords: what may be one and how one is generated. Hashing is in [`hasher`], who may wait for it in
+//! [`places`], the stored format in [`phc`].
 
 pub mod hasher;
 pub mod phc;
+pub mod places;
 
 use super::secret::PlainSecret;
 use crate::random::{self, SecureRandom};
 
-pub use hasher::{HasherFault, PasswordHasher};
+pub use hasher::{HasherFault, PasswordHasher, Place};
+pub use places::Standing;
 
 /// The shortest password, in bytes ([NIST SP 800-63B section 3.1.1](https://pages.nist.gov/800-63-4/sp800-63b.html) starts at 8 characters).
 pub const MIN_PASSWORD_BYTES: usize = 8;
