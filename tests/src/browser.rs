@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reqwest::Method;
-use reqwest::header::{COOKIE, SET_COOKIE};
+use reqwest::header::{COOKIE, HeaderValue, SET_COOKIE};
 use url::Url;
 
 use crate::html::{self, Form, Tag};
@@ -15,6 +15,8 @@ pub struct Browser {
     http: Http,
     /// By host, then name: cookies ignore ports (RFC 6265 section 8.5), and both servers live on one host.
     jar: BTreeMap<(String, String), Cookie>,
+    /// What others set for the same host: sent before the jar's, and after them.
+    foreign: (Vec<u8>, Vec<u8>),
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +43,7 @@ impl Browser {
 
     /// A browser that talks through `http`, for servers with certificates of their own.
     pub fn with(http: Http) -> Self {
-        Self { http, jar: BTreeMap::new() }
+        Self { http, ..Self::default() }
     }
 
     /// Opens a page.
@@ -95,9 +97,17 @@ impl Browser {
         self.jar.insert((host.to_owned(), name.to_owned()), cookie);
     }
 
+    /// Lets another program of the same host set cookies too: pairs as they stand in the header, before ours (as with a longer path) and
+    /// after. They stay whatever the server sets, since it cannot reach them.
+    pub fn plant_beside(&mut self, before: &[&[u8]], after: &[&[u8]]) {
+        let line = |pairs: &[&[u8]]| pairs.join(&b"; "[..]);
+        self.foreign = (line(before), line(after));
+    }
+
     /// Forgets every cookie, as a new browser would.
     pub fn forget(&mut self) {
         self.jar.clear();
+        self.foreign = Default::default();
     }
 
     async fn send(&mut self, method: Method, url: &Url, fields: &[(String, String)]) -> Page {
@@ -111,14 +121,14 @@ impl Browser {
         }
         let cookies = self.cookies_for(url);
         if !cookies.is_empty() {
-            request = request.header(COOKIE, cookies);
+            request = request.header(COOKIE, HeaderValue::from_bytes(&cookies).unwrap());
         }
         let answer = send(request).await;
         self.keep(url, &answer);
         Page { answer, url: url.clone() }
     }
 
-    fn cookies_for(&self, url: &Url) -> String {
+    fn cookies_for(&self, url: &Url) -> Vec<u8> {
         let host = url.host_str().unwrap_or_default();
         let sent: Vec<String> = self
             .jar
@@ -126,7 +136,10 @@ impl Browser {
             .filter(|((of, _), cookie)| of == host && url.path().starts_with(&cookie.path))
             .map(|((_, name), cookie)| format!("{name}={}", cookie.value))
             .collect();
-        sent.join("; ")
+        let (before, after) = &self.foreign;
+        let parts = [before.clone(), sent.join("; ").into_bytes(), after.clone()];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.join(&b"; "[..])
     }
 
     fn keep(&mut self, url: &Url, answer: &Answer) {

@@ -14,10 +14,11 @@ use super::pages::progress::{Visit, Visitor};
 use super::pages::{cookies, csrf, reply};
 use crate::app::App;
 use crate::domain::authorization_request::ShowFault;
+use crate::domain::row_id::RowId;
 use crate::error::{PageFault, TokenError};
 use crate::log_format::security_event;
 use crate::params::{Form, Params};
-use crate::store::sessions;
+use crate::store::{StoreError, sessions};
 use crate::tokens::id_token;
 
 /// Where it is, below the issuer.
@@ -58,7 +59,7 @@ async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse,
         None => Logout::check(visit, &params),
     };
     match &visit.visitor {
-        None => Ok(logout.leave(visit.app)),
+        None => forget(visit, &logout).await,
         Some(visitor) if logout.sid.as_deref() == Some(&visitor.session.sid) => {
             end(visit, visitor, &logout).await
         }
@@ -99,7 +100,7 @@ async fn answer(
     csrf::check(visit.app, request, &visit.browser, FORM, params)?;
     let logout = Logout::open(visit, params.get("request").unwrap_or_default())?;
     match (&visit.visitor, params.get("action")) {
-        (None, _) => Ok(logout.leave(visit.app)),
+        (None, _) => forget(visit, &logout).await,
         (Some(visitor), Some("confirm")) => end(visit, visitor, &logout).await,
         (Some(_), _) => page::show(StatusCode::OK, &STAYED, None),
     }
@@ -116,14 +117,34 @@ async fn end(
     visitor: &Visitor,
     logout: &Logout,
 ) -> Result<HttpResponse, PageFault> {
-    let (id, now) = (visitor.session.id, visit.now);
-    if visit.app.database.write(move |sql| sessions::end(sql, id, now)).await? {
+    let (id, others, now) = (visitor.session.id, visit.other_sessions.clone(), visit.now);
+    let ended = visit.app.database.write(move |sql| {
+        end_all(sql, &others, now)?;
+        sessions::end(sql, id, now)
+    });
+    if ended.await? {
         security_event("signed_out", &[("sub", &visitor.account.subject)]);
         visit.app.metrics.count_event("signed_out");
     }
     let mut response = logout.leave(visit.app);
     response.add_cookie(&cookies::no_session(visit.app)).map_err(|_| PageFault::Render)?;
     Ok(response)
+}
+
+/// Nobody is signed in as far as we can tell. Where that is because a session was planted beside the person's own, both end: whoever
+/// asked to be signed out must not be signed in again when the planted one is gone.
+async fn forget(visit: &Visit<'_>, logout: &Logout) -> Result<HttpResponse, PageFault> {
+    let mut response = logout.leave(visit.app);
+    if !visit.other_sessions.is_empty() {
+        let (ids, now) = (visit.other_sessions.clone(), visit.now);
+        visit.app.database.write(move |sql| end_all(sql, &ids, now)).await?;
+        response.add_cookie(&cookies::no_session(visit.app)).map_err(|_| PageFault::Render)?;
+    }
+    Ok(response)
+}
+
+fn end_all(sql: &mut dyn database::Sql, ids: &[RowId], now: UnixSeconds) -> Result<(), StoreError> {
+    ids.iter().try_for_each(|id| sessions::end(sql, *id, now).map(drop))
 }
 
 fn ask(visit: &Visit<'_>, visitor: &Visitor, logout: &Logout) -> Result<HttpResponse, PageFault> {

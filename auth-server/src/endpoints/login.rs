@@ -102,6 +102,7 @@ async fn take(
                 visitor: Some(*visitor),
                 registry: visit.registry.clone(),
                 browser: visit.browser.clone(),
+                other_sessions: Vec::new(),
                 ..*visit
             };
             let mut response =
@@ -162,7 +163,7 @@ async fn sign_in(
     let name = username.to_owned();
     let account = app.database.read(move |sql| accounts::find_by_username(sql, &name)).await?;
     let known = KnownAccounts::of(app, request);
-    let known_here = account.as_ref().and_then(|account| known.knows(app, &account.subject, now));
+    let known_here = account.as_ref().and_then(|account| known.knows(app, account, now));
     let standing = match (&account, known_here) {
         (Some(account), Some(_)) => Standing::Known(account.id),
         _ => Standing::Unknown,
@@ -184,7 +185,7 @@ async fn sign_in(
     let token = opaque::encode(&app.vault, OpaqueKind::Session, &token);
     let cookies = vec![
         cookies::session(app, token.expose().to_owned()),
-        known.remembering(app, &visitor.account.subject, now),
+        known.remembering(app, &visitor.account, now),
     ];
     Ok(Attempt::SignedIn(Box::new(visitor), cookies))
 }
@@ -279,7 +280,7 @@ async fn renew_hash(app: &App, id: RowId, old: String, password: PlainSecret) {
     }
 }
 
-/// Begins the session: the same person's goes on under a new cookie, another person's ends. `None`: the account changed meanwhile.
+/// Begins the session: the same person's goes on under a new cookie, other people's end. `None`: the account changed meanwhile.
 async fn enter(
     visit: &Visit<'_>,
     account: Account,
@@ -298,12 +299,13 @@ async fn enter(
         expires_at: now.plus(app.settings.lifetimes.session_absolute),
     };
     let (ids, idle) = (app.fresh_ids(), app.settings.lifetimes.session_idle);
-    let old = visit.visitor.as_ref().map(|visitor| visitor.session.id);
+    let visitor = visit.visitor.as_ref().map(|visitor| visitor.session.id);
+    let old: Vec<RowId> = visitor.into_iter().chain(visit.other_sessions.iter().copied()).collect();
     let found = app
         .database
         .write(move |sql| {
             store::throttle::forgive(sql, &buckets, now)?;
-            let Some(id) = begin_session(sql, &ids, old, &new, now)? else {
+            let Some(id) = begin_session(sql, &ids, &old, &new, now)? else {
                 return Ok(None);
             };
             sessions::find_live(sql, id, &secret, now, idle)
@@ -315,17 +317,22 @@ async fn enter(
 fn begin_session(
     sql: &mut dyn database::Sql,
     ids: &[RowId; CANDIDATES],
-    old: Option<RowId>,
+    old: &[RowId],
     new: &NewSession,
     now: UnixSeconds,
 ) -> Result<Option<RowId>, StoreError> {
-    if let Some(old) = old {
-        if sessions::renew(sql, old, new)? {
-            return Ok(Some(old));
+    let mut renewed = None;
+    for old in old {
+        if renewed.is_none() && sessions::renew(sql, *old, new)? {
+            renewed = Some(*old);
+        } else {
+            sessions::end(sql, *old, now)?;
         }
-        sessions::end(sql, old, now)?;
     }
-    sessions::insert(sql, ids, new)
+    match renewed {
+        Some(id) => Ok(Some(id)),
+        None => sessions::insert(sql, ids, new),
+    }
 }
 
 /// The security log and the counters. A name that was typed is not written down: it may be a password in the wrong field.

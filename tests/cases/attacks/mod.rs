@@ -2,6 +2,7 @@
 
 mod authorization;
 mod claims;
+mod cookies;
 mod doors;
 mod edge;
 mod forms;

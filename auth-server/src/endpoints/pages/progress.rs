@@ -18,12 +18,13 @@ use crate::domain::authorization_request::{
 };
 use crate::domain::consent::must_ask;
 use crate::domain::registry::Registry;
+use crate::domain::row_id::RowId;
 use crate::domain::session::Session;
 use crate::error::PageFault;
 use crate::params::Params;
 use crate::store::{StoreError, consents, sessions};
 use crate::tokens::id_token;
-use crate::tokens::opaque::{self, OpaqueKind};
+use crate::tokens::opaque::{self, Opaque, OpaqueKind};
 
 /// Where the sign-in page is, below the issuer.
 pub const LOGIN: &str = "/login";
@@ -53,6 +54,9 @@ pub struct Visit<'a> {
     pub browser: Browser,
     /// Who is signed in there.
     pub visitor: Option<Visitor>,
+    /// The other live sessions that the browser sent; they end with the next sign-in or sign-out. Where they are of several people, one
+    /// was planted and nobody can tell which: then all are here, and nobody is signed in.
+    pub other_sessions: Vec<RowId>,
 }
 
 impl<'a> Visit<'a> {
@@ -61,8 +65,8 @@ impl<'a> Visit<'a> {
         let now = app.clock.now();
         let registry = app.registry().await?;
         let browser = Browser::of(app, request);
-        let visitor = visitor(app, request, now).await?;
-        Ok(Self { app, now, registry, browser, visitor })
+        let (visitor, other_sessions) = visitor(app, request, now).await?;
+        Ok(Self { app, now, registry, browser, visitor, other_sessions })
     }
 
     /// The request that the address of one of our pages holds (`r`).
@@ -199,28 +203,52 @@ impl Visitor {
     }
 }
 
+/// Whose session the browser sent. Of several that are the same person's, the latest sign-in counts; for those of several people see
+/// [`Visit::other_sessions`]. One that is not live, planted or left behind, takes nothing from one that is.
 async fn visitor(
     app: &App,
     request: &HttpRequest,
     now: UnixSeconds,
-) -> Result<Option<Visitor>, PageFault> {
-    let cookie = cookies::value(app, request, cookies::SESSION);
-    let Some(token) =
-        cookie.and_then(|cookie| opaque::decode(&app.vault, OpaqueKind::Session, &cookie))
-    else {
-        return Ok(None);
+) -> Result<(Option<Visitor>, Vec<RowId>), PageFault> {
+    let tokens: Vec<Opaque> = cookies::values(app, request, cookies::SESSION)
+        .iter()
+        .filter_map(|cookie| opaque::decode(&app.vault, OpaqueKind::Session, cookie))
+        .collect();
+    if tokens.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let idle = app.settings.lifetimes.session_idle;
+    let live = app.database.read(move |sql| find_live(sql, &tokens, now, idle)).await?;
+    let mut ids: Vec<RowId> = live.iter().map(|visitor| visitor.session.id).collect();
+    let Some(visitor) = live.iter().max_by_key(|visitor| visitor.session.auth_time) else {
+        return Ok((None, ids));
     };
-    let (id, secret, idle) = (token.id, token.secret, app.settings.lifetimes.session_idle);
-    let Some((session, account)) =
-        app.database.read(move |sql| sessions::find_live(sql, id, &secret, now, idle)).await?
-    else {
-        return Ok(None);
-    };
-    if session.needs_touch(now)
+    if live.iter().any(|other| other.account.id != visitor.account.id) {
+        log::warn!("a browser sent live sessions of several people: none of them counts");
+        return Ok((None, ids));
+    }
+    let id = visitor.session.id;
+    ids.retain(|other| *other != id);
+    if visitor.session.needs_touch(now)
         && let Err(error) = app.database.write(move |sql| sessions::touch(sql, id, now)).await
     {
         // The session may idle out a little early; that is no reason to turn the person away now.
         log::warn!(error:%; "the use of a session could not be written down");
     }
-    Ok(Some(Visitor { session, account, secret }))
+    Ok((Some(visitor.clone()), ids))
+}
+
+fn find_live(
+    sql: &mut dyn database::Sql,
+    tokens: &[Opaque],
+    now: UnixSeconds,
+    idle: i64,
+) -> Result<Vec<Visitor>, StoreError> {
+    let mut live = Vec::new();
+    for Opaque { id, secret, .. } in tokens {
+        if let Some((session, account)) = sessions::find_live(sql, *id, secret, now, idle)? {
+            live.push(Visitor { session, account, secret: *secret });
+        }
+    }
+    Ok(live)
 }

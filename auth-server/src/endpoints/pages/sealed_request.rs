@@ -67,7 +67,7 @@ impl Pending {
 
     /// Whether it was begun in this browser.
     pub fn is_of(&self, app: &App, browser: &Browser) -> bool {
-        self.browser == browser.tag(app)
+        browser.has_tag(app, &self.browser)
     }
 
     /// The same request from its beginning in `browser`: what happened in another one counts for nothing here.
