@@ -338,3 +338,34 @@ async fn a_fault_of_ours_uses_up_nobodys_attempts() {
     assert_eq!(comes_back(&world, &mut hers).await, 303);
     assert_eq!(attempt(&page, ALICE, "203.0.113.1").await.status, 303);
 }
+
+/// Whoever stole a browser's cookies loses the bucket of its own too, when the person sets the password or the account is disabled.
+#[tokio::test]
+async fn a_browser_is_a_stranger_again_after_the_password_was_set_or_the_account_disabled() {
+    let world = world().await;
+    let database = &world.auth.running.app().database;
+    let alice = database.read(|sql| accounts::find_by_username(sql, ALICE.0)).await.unwrap();
+    let alice = alice.unwrap();
+    let (id, hash) = (alice.id, alice.password_hash.unwrap());
+    for (change, status) in [("nothing", 303), ("set-password", 429), ("disable", 429)] {
+        let mut hers = Browser::new();
+        sign_in(&mut hers, &world.web().begin("openid", "hers").url(), ALICE.0, ALICE.1).await;
+        let hash = hash.clone();
+        let changed = database.write(move |sql| match change {
+            "set-password" => accounts::set_password(sql, id, &hash),
+            "disable" => {
+                Ok(accounts::set_enabled(sql, id, false)? && accounts::set_enabled(sql, id, true)?)
+            }
+            _ => Ok(true),
+        });
+        assert!(changed.await.unwrap(), "{change}");
+        // The address of all browsers of this case is full.
+        let page = login_page(&world).await;
+        for _ in 0..5 {
+            assert_eq!(attempt(&page, (ALICE.0, "guess"), "127.0.0.1").await.status, 403);
+        }
+        assert_eq!(comes_back(&world, &mut hers).await, status, "{change}");
+        world.clock.advance(600);
+        assert_eq!(comes_back(&world, &mut hers).await, 303, "{change}");
+    }
+}

@@ -156,7 +156,8 @@ impl KnownAccounts {
         Self(sent.iter().filter_map(|value| KnownBrowser::read(value)).collect())
     }
 
-    /// The browser's identifier, if we signed that the person has signed in here, and not too long ago.
+    /// The browser's identifier, if we signed that the person has signed in here, and not too long ago, and neither the password nor
+    /// the account's state changed since.
     pub fn knows(&self, app: &App, account: &Account, now: UnixSeconds) -> Option<&str> {
         self.0
             .iter()
@@ -203,9 +204,13 @@ impl KnownBrowser {
         self.lines = std::iter::once(mine).chain(others).take(MAX_KNOWN).collect();
     }
 
-    /// base64url(expiry ‖ MAC(browser, subject, expiry)).
+    /// base64url(expiry ‖ MAC(browser, subject, epoch, expiry)).
+    ///
+    /// The account's epoch moves when its password is set and when it is disabled: whoever signed in before that, perhaps a thief, is a
+    /// stranger again.
     fn line(&self, app: &App, account: &Account, expires_at: UnixSeconds) -> String {
-        let message = format!("{}\n{}\n{expires_at}", self.id, account.subject);
+        let (subject, epoch) = (&account.subject, account.epoch);
+        let message = format!("{}\n{subject}\n{epoch}\n{expires_at}", self.id);
         let mut line = expires_at.as_i64().to_be_bytes().to_vec();
         line.extend_from_slice(&app.vault.mac("known browser", message.as_bytes()));
         URL_SAFE_NO_PAD.encode(line)
