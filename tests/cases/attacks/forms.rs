@@ -36,6 +36,30 @@ async fn our_forms_are_submitted_from_our_pages_only() {
     assert_eq!(done.status(), 303, "the real one is still good");
 }
 
+/// Both are 403: a person must see which of them it was, and a wrong password leaves the form to try again.
+#[tokio::test]
+async fn a_forged_form_and_a_wrong_password_look_different() {
+    let world = World::start().await;
+    let mut browser = Browser::new();
+    let page = browser.get(&world.web().begin("openid", "differ").url()).await;
+    let login = browser.settle(page).await;
+    let form = login.form("login-form").set("username", ALICE.0).press("login-submit");
+    let wrong = browser.submit(&login, &form.clone().set("password", "guess")).await;
+    let right = form.set("password", ALICE.1);
+    let forged = browser.submit(&login, &right.clone().set("csrf", "forged")).await;
+    assert_eq!((wrong.status(), forged.status()), (403, 403));
+    let has = |page: &Page, id: &str| page.element(id).is_some();
+    assert!(has(&wrong, "login-form") && has(&wrong, "login-error"), "{}", wrong.text());
+    assert!(!has(&wrong, "oauth-error"), "{}", wrong.text());
+    assert!(has(&forged, "oauth-error"), "{}", forged.text());
+    assert!(!has(&forged, "login-form") && !has(&forged, "login-error"), "{}", forged.text());
+    assert!(forged.text().contains("invalid_request") && !forged.text().contains("password"));
+    // The page that the wrong password left is good for the right one.
+    let again = wrong.form("login-form").set("username", ALICE.0).set("password", ALICE.1);
+    let done = browser.submit(&wrong, &again.press("login-submit")).await;
+    assert_eq!(done.status(), 303);
+}
+
 /// The same, by what browsers say of where a form comes from.
 #[tokio::test]
 async fn a_form_that_says_it_is_from_elsewhere_is_refused() {
