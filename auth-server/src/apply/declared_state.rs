@@ -206,19 +206,17 @@ fn api(given: Value, context: &Context<'_>) -> Result<Api, Vec<String>> {
     if table.identifier.is_requested_by(context.issuer.as_str()) {
         faults.push("the identifier is the issuer's own, which is the audience of userinfo".into());
     }
-    let name = table.name.unwrap_or_else(|| table.identifier.to_string());
-    done(
-        faults,
-        Api {
-            identifier: table.identifier,
-            name,
-            scopes: table.scopes,
-            access_token_lifetime: lifetime,
-            signing_alg: table.signing_alg.unwrap_or(context.default_alg),
-            default: table.default,
-            introspected_by: table.introspected_by,
-        },
-    )
+    let api = Api {
+        name: table.name.unwrap_or_else(|| table.identifier.to_string()),
+        identifier: table.identifier,
+        scopes: table.scopes,
+        access_token_lifetime: lifetime,
+        signing_alg: table.signing_alg.unwrap_or(context.default_alg),
+        default: table.default,
+        introspected_by: table.introspected_by,
+    };
+    faults.extend(api.text_faults());
+    done(faults, api)
 }
 
 fn client(mut given: Value, context: &Context<'_>) -> Result<DeclaredClient, Vec<String>> {
@@ -427,9 +425,11 @@ mod tests {
             [[api]]
             identifier = "http://localhost:9001"
             access_token_lifetime = "5"
-            scopes = { openid = "no" }
+            name = "Documents\u202E"
+            scopes = { openid = "no", read = "Read\u000Anothing" }
             [[client]]
             client_id = "a"
+            client_name = "A\u2066"
             token_endpoint_auth_method = "none"
             grant_types = ["client_credentials"]
             require_pkce = false
@@ -455,6 +455,9 @@ mod tests {
             "begins with acct_",
             "shorter than 32",
             "unknown key flat",
+            "the name is not one line",
+            "the sentence of scope read is not one line",
+            "client_name is not one line",
         ] {
             assert!(faults.contains(part), "{part} in:\n{faults}");
         }

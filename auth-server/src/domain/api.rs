@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shared_types::{Audience, ClientId, Scope, ScopeToken, SigningAlg};
 
+use super::display_text::is_plain_line;
+
 /// A resource server and what it demands of its tokens. Also the JSON document of its row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,5 +31,15 @@ impl Api {
     /// All its scope tokens.
     pub fn scope(&self) -> Scope {
         self.scopes.keys().cloned().collect()
+    }
+
+    /// What is wrong with the texts that people read on the consent page.
+    pub fn text_faults(&self) -> Vec<String> {
+        let name = (!is_plain_line(&self.name)).then(|| "the name".to_owned());
+        let sentences = self.scopes.iter().filter(|(_, sentence)| !is_plain_line(sentence));
+        name.into_iter()
+            .chain(sentences.map(|(token, _)| format!("the sentence of scope {token}")))
+            .map(|text| format!("{text} is not one line of visible text"))
+            .collect()
     }
 }

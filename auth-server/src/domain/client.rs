@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared_types::{ClientId, Scope, SigningAlg, UnixSeconds};
 use url::Url;
 
+use super::display_text::is_plain_line;
 use super::secret::SecretHash;
 
 /// How a client obtains tokens.
@@ -235,6 +236,10 @@ pub fn metadata_faults(client: &ClientMetadata) -> Vec<String> {
             faults.push(fault.to_owned());
         }
     };
+    demand(
+        client.client_name.as_deref().is_none_or(is_plain_line),
+        "client_name is not one line of visible text",
+    );
     demand(!client.grant_types.is_empty(), "grant_types is empty");
     demand(
         !public || client.require_pkce,
