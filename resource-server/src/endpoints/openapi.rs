@@ -4,11 +4,12 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Data;
+use url::Url;
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, Paths,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::Type;
+use utoipa::openapi::schema::{ArrayBuilder, SchemaType, Type};
 use utoipa::openapi::security::{OpenIdConnect, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, Info, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
@@ -16,8 +17,9 @@ use utoipa::openapi::{
 };
 
 use super::schemas::{self, text, texts};
-use super::scopes;
+use super::{health, scopes};
 use crate::app::App;
+use crate::guard::resource_metadata;
 use crate::server::routes::{ApiRoute, Needs, table};
 
 /// Its path.
@@ -42,11 +44,19 @@ pub fn document(base: &str, metadata_url: String) -> OpenApi {
     for route in table() {
         paths.add_path_operation(route.path, vec![method(route.method)], operation(&route));
     }
+    let origin = origin(base);
+    for (path, operation) in beside_the_api(base) {
+        let operation = operation.servers(Some([ServerBuilder::new().url(&origin).build()]));
+        paths.add_path_operation(path, vec![HttpMethod::Get], operation.build());
+    }
     let scheme = SecurityScheme::OpenIdConnect(OpenIdConnect::new(metadata_url));
     let components = ComponentsBuilder::new()
         .security_scheme(SCHEME, scheme)
         .schema("Problem", problem_schema())
-        .schema("WhoAmI", whoami_schema());
+        .schema("WhoAmI", whoami_schema())
+        .schema("Status", texts(&["status"]))
+        .schema("Readiness", readiness_schema())
+        .schema("ProtectedResourceMetadata", metadata_schema());
     let components = schemas::all()
         .into_iter()
         .fold(components, |components, (name, schema)| components.schema(name, schema));
@@ -56,6 +66,38 @@ pub fn document(base: &str, metadata_url: String) -> OpenApi {
         .paths(paths)
         .components(Some(components.build()))
         .build()
+}
+
+/// What stands at the root of the host whatever the path of the resource identifier: probes, and the metadata of RFC 9728.
+fn beside_the_api(base: &str) -> [(String, OperationBuilder); 3] {
+    let answer = |said: &str, schema| {
+        ResponseBuilder::new()
+            .description(said)
+            .content("application/json", content(schema))
+            .build()
+    };
+    let of = |id: &str, summary: &str, good| {
+        OperationBuilder::new()
+            .operation_id(Some(id))
+            .summary(Some(summary))
+            .response("200", answer("Yes", good))
+    };
+    let readyz = of("readyz", "Can it check tokens and reach its store?", "Readiness")
+        .response("503", answer("No", "Readiness"));
+    let metadata = of(
+        "protectedResourceMetadata",
+        "Whose tokens are taken (RFC 9728)",
+        "ProtectedResourceMetadata",
+    );
+    [
+        (health::HEALTHZ.to_owned(), of("healthz", "Is the process alive?", "Status")),
+        (health::READYZ.to_owned(), readyz),
+        (resource_metadata::path(base), metadata),
+    ]
+}
+
+fn origin(base: &str) -> String {
+    Url::parse(base).map_or_else(|_| base.to_owned(), |url| url.origin().ascii_serialization())
 }
 
 fn operation(route: &ApiRoute) -> Operation {
@@ -90,9 +132,19 @@ fn operation(route: &ApiRoute) -> Operation {
         ("400", "Malformed"),
         ("401", "No valid token"),
         ("403", "Not allowed"),
-        ("503", "No keys or no store"),
+        ("500", "A fault of the server's own"),
+        ("503", "No keys or no store; see Retry-After"),
     ] {
         operation = operation.response(status, problem(said));
+    }
+    if route.request.is_some() {
+        for (status, said) in [
+            ("408", "The body did not arrive in time"),
+            ("413", "The body or a text in it is too long"),
+            ("415", "The body is not JSON, or is compressed"),
+        ] {
+            operation = operation.response(status, problem(said));
+        }
     }
     if route.path.contains("{id}") {
         operation = operation.response("404", problem("Not there, or not yours"));
@@ -130,12 +182,47 @@ fn query(name: &str, schema: ObjectBuilder) -> ParameterBuilder {
 
 fn problem_schema() -> RefOr<Schema> {
     let object = texts(&["title"]).property("type", text()).property("detail", text());
-    object.property("status", ObjectBuilder::new().schema_type(Type::Integer)).into()
+    object.property("status", integer()).required("status").into()
 }
 
 fn whoami_schema() -> RefOr<Schema> {
     let object = texts(&["iss", "sub", "client_id", "scope"]);
-    object.property("exp", ObjectBuilder::new().schema_type(Type::Integer)).required("exp").into()
+    object.property("exp", integer()).required("exp").into()
+}
+
+fn readiness_schema() -> RefOr<Schema> {
+    let age = ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+        .description(Some("Seconds since the keys were fetched; null: never"));
+    let issuer = texts(&["issuer"])
+        .property("keys", integer())
+        .property("age", age)
+        .property("usable", boolean());
+    let issuer = ["keys", "age", "usable"].into_iter().fold(issuer, ObjectBuilder::required);
+    texts(&["status"])
+        .property("database", boolean())
+        .property("issuers", ArrayBuilder::new().items(issuer.build()))
+        .required("database")
+        .required("issuers")
+        .into()
+}
+
+/// RFC 9728 section 2.
+fn metadata_schema() -> RefOr<Schema> {
+    ["authorization_servers", "scopes_supported", "bearer_methods_supported"]
+        .into_iter()
+        .fold(texts(&["resource", "resource_name"]), |object, name| {
+            object.property(name, ArrayBuilder::new().items(text().build())).required(name)
+        })
+        .into()
+}
+
+fn integer() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer)
+}
+
+fn boolean() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Boolean)
 }
 
 #[cfg(test)]
@@ -161,6 +248,44 @@ mod tests {
                 Needs::Scope(scope) => assert_eq!(operation["security"][0][SCHEME], json!([scope])),
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_described_that_is_not_routed() {
+        let document = document("https://api.example/v1", String::new());
+        let json = serde_json::to_value(&document).unwrap();
+        let mut described: Vec<String> = Vec::new();
+        for (path, item) in json["paths"].as_object().unwrap() {
+            let methods = item.as_object().unwrap().keys();
+            described.extend(methods.map(|name| format!("{} {path}", name.to_uppercase())));
+        }
+        let mut routed: Vec<String> =
+            table().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        let metadata = "GET /.well-known/oauth-protected-resource/v1";
+        routed.extend(["GET /healthz", "GET /readyz", metadata].map(str::to_owned));
+        described.sort();
+        routed.sort();
+        assert_eq!(described, routed);
+        let probe = &json["paths"]["/healthz"]["get"];
+        assert_eq!(probe["servers"][0]["url"], "https://api.example", "it stands at the root");
+    }
+
+    #[test]
+    fn what_a_body_can_do_wrong_and_the_bounds_of_a_page_are_told() {
+        let document = document("https://api.example", String::new());
+        let json = serde_json::to_value(&document).unwrap();
+        for status in ["408", "413", "415"] {
+            let answers = |path: &str, method: &str| {
+                json["paths"][path][method]["responses"].get(status).is_some()
+            };
+            assert!(answers("/documents", "post") && answers("/documents/{id}", "put"), "{status}");
+            assert!(!answers("/documents", "get"), "{status}");
+        }
+        let limit = &json["paths"]["/documents"]["get"]["parameters"][0]["schema"];
+        assert_eq!((&limit["minimum"], &limit["maximum"]), (&json!(1), &json!(200)));
+        let page = &json["components"]["schemas"]["DocumentPage"];
+        assert_eq!(page["properties"]["next"]["type"], json!(["string", "null"]));
+        assert_eq!(page["required"], json!(["documents", "next"]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What goes in and out of the API, as schemas of [OpenAPI 3.1](https://spec.openapis.org/oas/v3.1.1). Leaves out errors, which are the same in every API.
 
 use serde_json::json;
-use utoipa::openapi::schema::{ArrayBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 
 use super::documents;
@@ -20,7 +20,13 @@ pub fn all() -> [(&'static str, RefOr<Schema>); 4] {
 pub fn query_parameters(operation: &str) -> Vec<(&'static str, ObjectBuilder)> {
     match operation {
         "listDocuments" => {
-            vec![("limit", ObjectBuilder::new().schema_type(Type::Integer)), ("cursor", text())]
+            let limit = ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(1_isize))
+                .maximum(isize::try_from(documents::MAX_LIMIT).ok())
+                .default(Some(json!(documents::DEFAULT_LIMIT)));
+            let cursor = text().description(Some("next of the page before"));
+            vec![("limit", limit), ("cursor", cursor)]
         }
         _ => Vec::new(),
     }
@@ -29,6 +35,11 @@ pub fn query_parameters(operation: &str) -> Vec<(&'static str, ObjectBuilder)> {
 /// Any text.
 pub fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// Any text, or null.
+pub fn text_or_null() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null]))
 }
 
 /// An object with these texts.
@@ -56,9 +67,10 @@ fn input_schema() -> RefOr<Schema> {
 
 fn page_schema() -> RefOr<Schema> {
     let listed = ArrayBuilder::new().items(texts(&["id", "title", "updated_at"]).build());
-    let object = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .property("documents", listed)
-        .property("next", text());
-    object.required("documents").into()
+    let object =
+        ObjectBuilder::new().schema_type(Type::Object).property("documents", listed).property(
+            "next",
+            text_or_null().description(Some("The cursor of the next page; null: none")),
+        );
+    object.required("documents").required("next").into()
 }

@@ -11,6 +11,12 @@ use super::GuardOptions;
 /// Where the document is for a resource without a path.
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
+/// The path of the document for a resource.
+pub fn path(resource: &str) -> String {
+    let below = Url::parse(resource).map_or_else(|_| String::new(), |url| url.path().to_owned());
+    format!("{WELL_KNOWN}{}", below.trim_end_matches('/'))
+}
+
 /// The document, written once, and where it is.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -24,10 +30,8 @@ impl Document {
     /// The document for these options.
     pub fn new(options: &GuardOptions) -> Self {
         let resource = options.resource.as_str();
-        let (origin, path) = Url::parse(resource).map_or_else(
-            |_| (resource.to_owned(), String::new()),
-            |url| (url.origin().ascii_serialization(), url.path().trim_end_matches('/').to_owned()),
-        );
+        let origin = Url::parse(resource)
+            .map_or_else(|_| resource.to_owned(), |url| url.origin().ascii_serialization());
         let document = ProtectedResourceMetadata {
             resource: options.resource.clone(),
             authorization_servers: options.issuers.clone(),
@@ -35,7 +39,7 @@ impl Document {
             bearer_methods_supported: vec!["header".to_owned()],
             resource_name: options.resource_name.clone(),
         };
-        let path = format!("{WELL_KNOWN}{path}");
+        let path = path(resource);
         Self {
             url: format!("{origin}{path}"),
             path,
