@@ -2,6 +2,7 @@
 //!
 //! Left out so far: `private_key_jwt` and mutual TLS.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use crate::domain::registry::Registry;
 use crate::domain::secret::{PlainSecret, SecretHash};
 use crate::domain::throttle::{self, Admission};
 use crate::error::TokenError;
+use crate::log_format::security_event;
 use crate::params::{self, Authorization, ClientRequest, Params};
 use crate::store;
 
@@ -29,14 +31,16 @@ struct Credentials {
 
 /// The client that sent `request`, proven by its registered method.
 ///
-/// Only a failure touches the database: it is counted per client and address, and too many are answered 429.
+/// Only a failure touches the database: it is counted per client and address, and too many are answered 429. A failure is also written
+/// down here, so that no endpoint can forget it.
 pub async fn authenticate(
     app: &App,
     registry: &Registry,
     request: &ClientRequest,
     now: UnixSeconds,
 ) -> Result<Arc<Client>, TokenError> {
-    let credentials = credentials(&request.authorization, &request.params)?;
+    let credentials = credentials(&request.authorization, &request.params)
+        .map_err(|cause| written_down(app, None, request, cause))?;
     let known =
         ClientId::parse(credentials.client_id.as_str()).ok().and_then(|id| registry.client(&id));
     let why = match (check(known.map(Arc::as_ref), &credentials, now), known) {
@@ -47,10 +51,13 @@ pub async fn authenticate(
     // Unknown clients share one bucket an address: made-up identifiers cannot fill the disk.
     let bucket_of = known.map_or("", |client| client.id().as_str());
     let buckets = throttle::client_authentication(bucket_of, request.address);
-    match app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await? {
-        Admission::Go => Err(TokenError::ClientRefused { why, basic: credentials.basic }),
-        Admission::Wait(seconds) => Err(TokenError::Throttled(seconds)),
-    }
+    let admission =
+        app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await?;
+    let cause = match admission {
+        Admission::Go => TokenError::ClientRefused { why, basic: credentials.basic },
+        Admission::Wait(seconds) => TokenError::Throttled(seconds),
+    };
+    Err(written_down(app, known.map(Arc::as_ref), request, cause))
 }
 
 /// Like [`authenticate`], but a client that can keep no secret is refused: what is asked for is not for everybody who knows its name.
@@ -62,12 +69,28 @@ pub async fn authenticate_confidential(
 ) -> Result<Arc<Client>, TokenError> {
     let client = authenticate(app, registry, request, now).await?;
     if client.is_public() {
-        return Err(TokenError::ClientRefused {
-            why: "a public client cannot be authenticated",
-            basic: false,
-        });
+        let why = "a public client cannot be authenticated";
+        let cause = TokenError::ClientRefused { why, basic: false };
+        return Err(written_down(app, Some(&client), request, cause));
     }
     Ok(client)
+}
+
+/// Puts a failure into the security log. Only a registered client is named: what a stranger calls itself is its own text, and may be a
+/// secret in the wrong field.
+fn written_down(
+    app: &App,
+    client: Option<&Client>,
+    request: &ClientRequest,
+    cause: TokenError,
+) -> TokenError {
+    let code = cause.code().as_str();
+    let mut fields: Vec<(&'static str, &dyn Display)> =
+        vec![("error", &code), ("cause", &cause), ("client", &request.address)];
+    fields.extend(client.map(|client| ("client_id", client.id() as &dyn Display)));
+    app.metrics.count_event("client_refused");
+    security_event("client_refused", &fields);
+    cause
 }
 
 /// Whether the credentials prove `client`. An unknown one costs the same: a hash of the secret and a comparison with another hash.

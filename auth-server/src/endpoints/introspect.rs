@@ -28,23 +28,31 @@ pub async fn post(
     app: web::Data<App>,
     request: Result<ClientRequest, TokenError>,
 ) -> Result<HttpResponse, TokenError> {
+    let shown = introspect(&app, request).await.map_err(|cause| cause.counted(&app.metrics))?;
+    Ok(no_store(StatusCode::OK).json(shown))
+}
+
+async fn introspect(
+    app: &App,
+    request: Result<ClientRequest, TokenError>,
+) -> Result<Introspection, TokenError> {
     let (request, now) = (request?, app.clock.now());
     let registry = app.registry().await?;
-    let caller = client_auth::authenticate_confidential(&app, &registry, &request, now).await?;
+    let caller = client_auth::authenticate_confidential(app, &registry, &request, now).await?;
     let token = request.params.get("token").ok_or(TokenError::Missing("token"))?;
     // The two kinds cannot be mistaken for each other, so `token_type_hint` has nothing to add.
     let shown = if token.contains('.') {
-        let claims = issued::live_access_token(&app, &registry, token, now).await?;
+        let claims = issued::live_access_token(app, &registry, token, now).await?;
         claims
             .filter(|claims| may_see(&caller, claims, &registry))
             .map(Introspection::of_access_token)
     } else {
-        let genuine = issued::genuine_refresh_token(&app, token, now).await?;
+        let genuine = issued::genuine_refresh_token(app, token, now).await?;
         genuine.and_then(|(grant, generation)| {
-            Introspection::of_refresh_token(&app, &caller, grant, generation, now)
+            Introspection::of_refresh_token(app, &caller, grant, generation, now)
         })
     };
-    Ok(no_store(StatusCode::OK).json(shown.unwrap_or_default()))
+    Ok(shown.unwrap_or_default())
 }
 
 /// The members of [RFC 7662 section 2.2](https://www.rfc-editor.org/rfc/rfc7662#section-2.2).

@@ -4,7 +4,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use shared_types::{ClientId, UnixSeconds};
+use shared_types::{ClientId, Subject, UnixSeconds};
 
 use crate::app::App;
 use crate::client_auth;
@@ -25,36 +25,47 @@ pub async fn post(
     app: web::Data<App>,
     request: Result<ClientRequest, TokenError>,
 ) -> Result<HttpResponse, TokenError> {
+    revoke(&app, request).await.map_err(|cause| cause.counted(&app.metrics))?;
+    Ok(no_store(StatusCode::OK).finish())
+}
+
+async fn revoke(app: &App, request: Result<ClientRequest, TokenError>) -> Result<(), TokenError> {
     let (request, now) = (request?, app.clock.now());
     let registry = app.registry().await?;
-    let client = client_auth::authenticate(&app, &registry, &request, now).await?;
+    let client = client_auth::authenticate(app, &registry, &request, now).await?;
     let token = request.params.get("token").ok_or(TokenError::Missing("token"))?;
     // "If the server is unable to locate the token using the given hint, it MUST extend its search across all of its supported token
     // types": the two kinds cannot be mistaken for each other, so the hint is not even read.
     let revoked = if token.contains('.') {
-        deny_access_token(&app, client.id(), token, now).await?
+        deny_access_token(app, client.id(), token, now).await?
     } else {
-        end_grant(&app, client.id(), token, now).await?
+        end_grant(app, client.id(), token, now).await?
     };
-    if let Some(kind) = revoked {
+    if let Some((kind, subject)) = revoked {
         app.metrics.count_event("revoked");
-        security_event("revoked", &[("client_id", client.id()), ("kind", &kind)]);
+        security_event(
+            "revoked",
+            &[("client_id", client.id()), ("sub", &subject), ("kind", &kind)],
+        );
     }
-    Ok(no_store(StatusCode::OK).finish())
+    Ok(())
 }
+
+/// What was revoked, and whose it was.
+type Revoked = (&'static str, Subject);
 
 async fn deny_access_token(
     app: &App,
     client: &ClientId,
     token: &str,
     now: UnixSeconds,
-) -> Result<Option<&'static str>, TokenError> {
+) -> Result<Option<Revoked>, TokenError> {
     let Ok(claims) = access_token::verify_own(&app.keys, &app.settings.issuer, token, now) else {
         return Ok(None);
     };
     check_owner(client, &claims.client_id)?;
     app.database.write(move |sql| denied_tokens::deny(sql, &claims.jti, claims.exp)).await?;
-    Ok(Some("access_token"))
+    Ok(Some(("access_token", claims.sub)))
 }
 
 /// Ends the grant of a refresh token of any generation: whoever holds an old one and gives it back wants it to end.
@@ -63,7 +74,7 @@ async fn end_grant(
     client: &ClientId,
     token: &str,
     now: UnixSeconds,
-) -> Result<Option<&'static str>, TokenError> {
+) -> Result<Option<Revoked>, TokenError> {
     let Some((grant, _)) = issued::genuine_refresh_token(app, token, now).await? else {
         return Ok(None);
     };
@@ -72,7 +83,7 @@ async fn end_grant(
     if grant.ended_at.is_none() {
         app.database.write(move |sql| grants::end(sql, id, EndReason::Revoked, now)).await?;
     }
-    Ok(Some("refresh_token"))
+    Ok(Some(("refresh_token", grant.new.parties.subject)))
 }
 
 /// "verifies whether the token was issued to the client making the revocation request. If this validation fails, the request is refused

@@ -9,6 +9,7 @@ use shared_types::{ErrorBody, ErrorCode};
 use super::{RETRY_AFTER, description, no_store, status};
 use crate::domain::audience::TargetFault;
 use crate::keys::ring::SignFault;
+use crate::metrics::Metrics;
 use crate::params::ParamsFault;
 use crate::store::StoreError;
 
@@ -101,6 +102,13 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// Counts the refusal; to be put before the answer.
+    #[must_use]
+    pub fn counted(self, metrics: &Metrics) -> Self {
+        metrics.count_refused(self.code().as_str());
+        self
+    }
+
     /// What the client learns.
     pub const fn code(&self) -> ErrorCode {
         match self {

@@ -13,7 +13,6 @@ use crate::domain::pkce;
 use crate::domain::row_id::RowId;
 use crate::domain::secret::PlainSecret;
 use crate::error::TokenError;
-use crate::log_format::security_event;
 use crate::params::Params;
 use crate::store::{StoreError, grants};
 use crate::tokens::opaque::{self, OpaqueKind};
@@ -58,13 +57,13 @@ pub async fn redeem(ctx: GrantContext<'_>, request: Request) -> Result<TokenResp
         if grant.ended_at.is_none() {
             ctx.app.database.write(move |sql| end_replayed(sql, id, now)).await?;
         }
-        return Err(replayed(ctx));
+        return Err(replayed(ctx, &grant));
     }
     check_time(&grant, now)?;
     let target = ctx.target(&grant.new.scope, &grant.new.resources, request.resource.as_deref())?;
     match ctx.app.database.write(move |sql| spend(sql, id, now)).await? {
         Outcome::Redeemed => issue(ctx, &grant, target),
-        Outcome::Replayed => Err(replayed(ctx)),
+        Outcome::Replayed => Err(replayed(ctx, &grant)),
         Outcome::Refused(cause) => Err(cause),
     }
 }
@@ -140,9 +139,8 @@ fn end_replayed(sql: &mut dyn Sql, id: RowId, now: UnixSeconds) -> Result<Outcom
     Ok(Outcome::Replayed)
 }
 
-fn replayed(ctx: GrantContext<'_>) -> TokenError {
-    ctx.app.metrics.count_event("code_replayed");
-    security_event("code_replayed", &[("client_id", ctx.client.id())]);
+fn replayed(ctx: GrantContext<'_>, grant: &Grant) -> TokenError {
+    ctx.event("code_replayed", grant);
     TokenError::CodeReplayed
 }
 

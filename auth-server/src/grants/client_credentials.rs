@@ -56,6 +56,7 @@ pub fn redeem(ctx: GrantContext<'_>, request: &Request) -> Result<TokenResponse,
         cnf: None,
     };
     Ok(TokenResponse {
+        subject: claims.sub.clone(),
         access_token: access_token::issue(&app.keys, target.alg, &claims)?,
         token_type: "Bearer",
         expires_in: target.lifetime,

@@ -11,7 +11,7 @@ pub(crate) mod tests;
 use serde::{Serialize, Serializer};
 use serde_json::Map;
 use shared_types::id_token::half_hash;
-use shared_types::{AccessTokenClaims, IdTokenClaims, Scope, UnixSeconds};
+use shared_types::{AccessTokenClaims, IdTokenClaims, Scope, Subject, UnixSeconds};
 
 use crate::app::App;
 use crate::domain::audience::{self, IssuerTokens, Target, TargetFault};
@@ -20,6 +20,7 @@ use crate::domain::grant::Grant;
 use crate::domain::registry::Registry;
 use crate::domain::secret::PlainSecret;
 use crate::error::TokenError;
+use crate::log_format::security_event;
 use crate::params::Params;
 use crate::tokens::opaque::{self, Opaque, OpaqueKind};
 use crate::tokens::{access_token, id_token};
@@ -78,6 +79,9 @@ pub async fn redeem(ctx: GrantContext<'_>, request: Request) -> Result<TokenResp
 /// The answer of `/token`.
 #[derive(Debug, Serialize)]
 pub struct TokenResponse {
+    /// Whom the tokens are about: for the log, not for the client.
+    #[serde(skip)]
+    pub subject: Subject,
     /// The access token.
     #[serde(serialize_with = "exposed")]
     pub access_token: PlainSecret,
@@ -108,6 +112,15 @@ fn exposed_if_any<S: Serializer>(
 }
 
 impl GrantContext<'_> {
+    /// Writes down what happened to a grant: whose it is, and at whose request.
+    fn event(&self, name: &'static str, grant: &Grant) {
+        self.app.metrics.count_event(name);
+        security_event(
+            name,
+            &[("client_id", self.client.id()), ("sub", &grant.new.parties.subject)],
+        );
+    }
+
     /// For whom a token is and what it says: decided before anything is used up.
     fn target(
         &self,
@@ -143,6 +156,7 @@ impl GrantContext<'_> {
             cnf: None,
         };
         Ok(TokenResponse {
+            subject: claims.sub.clone(),
             access_token: access_token::issue(&self.app.keys, target.alg, &claims)?,
             token_type: "Bearer",
             expires_in: exp.since(now),

@@ -12,7 +12,6 @@ use crate::domain::grant::{EndReason, Grant, Presented};
 use crate::domain::row_id::RowId;
 use crate::domain::secret::PlainSecret;
 use crate::error::TokenError;
-use crate::log_format::security_event;
 use crate::params::Params;
 use crate::store::{StoreError, grants};
 
@@ -63,7 +62,7 @@ pub async fn redeem(ctx: GrantContext<'_>, request: Request) -> Result<TokenResp
     if presented == Presented::Stolen {
         let (id, now) = (grant.id, ctx.now);
         ctx.app.database.write(move |sql| end_stolen(sql, id, now)).await?;
-        return Err(reused(ctx));
+        return Err(reused(ctx, &grant));
     }
     // "The requested scope MUST NOT include any scope not originally granted by the resource owner" (RFC 6749 section 6).
     let scope = request.scope.as_ref().unwrap_or(&grant.new.scope);
@@ -76,11 +75,10 @@ pub async fn redeem(ctx: GrantContext<'_>, request: Request) -> Result<TokenResp
     let successor = match use_up(ctx, &grant, generation, presented).await? {
         Outcome::Current(successor) => successor,
         Outcome::Retried(successor) => {
-            ctx.app.metrics.count_event("refresh_retried");
-            security_event("refresh_retried", &[("client_id", ctx.client.id())]);
+            ctx.event("refresh_retried", &grant);
             successor
         }
-        Outcome::Reused => return Err(reused(ctx)),
+        Outcome::Reused => return Err(reused(ctx, &grant)),
         Outcome::Refused(cause) => return Err(cause),
     };
     let mut response = ctx.access_token(&grant, target)?;
@@ -173,8 +171,7 @@ fn end_stolen(sql: &mut dyn Sql, id: RowId, now: UnixSeconds) -> Result<Outcome,
     Ok(Outcome::Reused)
 }
 
-fn reused(ctx: GrantContext<'_>) -> TokenError {
-    ctx.app.metrics.count_event("refresh_reuse_detected");
-    security_event("refresh_reuse_detected", &[("client_id", ctx.client.id())]);
+fn reused(ctx: GrantContext<'_>, grant: &Grant) -> TokenError {
+    ctx.event("refresh_reuse_detected", grant);
     TokenError::RefreshReused
 }
