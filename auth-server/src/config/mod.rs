@@ -149,7 +149,7 @@ pub struct Argon2Cost {
     pub iterations: u32,
     /// Hashes at the same time; each holds its memory.
     pub concurrency: usize,
-    /// Hashes that may wait; more is 503.
+    /// Hashes that may wait; more is 503. A quarter is kept for browsers that have signed in before.
     pub queue: usize,
 }
 
