@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use database::{Database, DatabaseError, DatabaseUrl};
+use service::tls::TlsFault;
 use shared_types::{Clock, SigningAlg};
 
 use crate::config::Settings;
@@ -18,7 +19,6 @@ use crate::keys::vault::{MasterKey, Vault, VaultFault};
 use crate::metrics::Metrics;
 use crate::random::{self, SecureRandom};
 use crate::store::{self, StoreError};
-use crate::tls::TlsFault;
 
 /// What the world outside provides: injected, so that a test holds time and chance in its hand.
 #[derive(Clone, Debug)]

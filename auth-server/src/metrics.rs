@@ -5,30 +5,19 @@ use std::fmt;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use database::Statistics;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use service::metrics::{self, RequestDurations};
 
 use crate::app::App;
 
-/// Where the page is, on its own listener.
-pub const PATH: &str = "/metrics";
-
 /// The page for Prometheus.
 pub async fn get(app: Data<App>) -> HttpResponse {
-    match app.metrics.page(&app.database.statistics(), app.passwords.waiting()) {
-        Ok(page) => HttpResponse::Ok()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(page),
-        Err(_) => HttpResponse::InternalServerError().finish(),
-    }
+    metrics::answer(app.metrics.page(&app.database.statistics(), app.passwords.waiting()))
 }
-
-/// Upper bounds of the request durations, in seconds: a point read, a commit, a slow hash, a timeout.
-const DURATION_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// Everything that is counted. Labels come from our own short lists, never from a request, so the number of series is bounded.
 pub struct Metrics {
@@ -37,7 +26,8 @@ pub struct Metrics {
     sign_ins: Family<OutcomeLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
     events: Family<EventLabels, Counter>,
-    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    /// Answered requests and how long they took.
+    pub requests: RequestDurations,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -59,13 +49,6 @@ struct CodeLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct EventLabels {
     event: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    route: &'static str,
-    method: &'static str,
-    status: u16,
 }
 
 impl fmt::Debug for Metrics {
@@ -96,12 +79,7 @@ impl Metrics {
         registry.register("refused", "Refused requests by OAuth error code", refused.clone());
         let events = Family::default();
         registry.register("security_events", "Lines of the security log by name", events.clone());
-        let requests = Family::new_with_constructor(durations as fn() -> Histogram);
-        registry.register(
-            "request_duration_seconds",
-            "Requests by route, method and status, and how long they took",
-            requests.clone(),
-        );
+        let requests = RequestDurations::register(&mut registry);
         Self { registry, tokens, sign_ins, refused, events, requests }
     }
 
@@ -125,30 +103,10 @@ impl Metrics {
         self.events.get_or_create(&EventLabels { event }).inc();
     }
 
-    /// One answered request: the pattern of its route, and how long it took.
-    pub fn observe_request(
-        &self,
-        route: &'static str,
-        method: &'static str,
-        status: u16,
-        seconds: f64,
-    ) {
-        self.requests.get_or_create(&RequestLabels { route, method, status }).observe(seconds);
-    }
-
     /// The page for Prometheus: our counters, what the database counts itself, and the passwords that wait to be hashed.
     pub fn page(&self, database: &Statistics, hash_queue: usize) -> Result<String, fmt::Error> {
-        let mut page = String::new();
-        text::encode_registry(&mut page, &self.registry)?;
-        text::encode_registry(&mut page, &hash_registry(hash_queue))?;
-        text::encode_registry(&mut page, &database_registry(database))?;
-        text::encode_eof(&mut page)?;
-        Ok(page)
+        metrics::page([&self.registry, &hash_registry(hash_queue), &database_registry(database)])
     }
-}
-
-fn durations() -> Histogram {
-    Histogram::new(DURATION_BUCKETS)
 }
 
 /// The database's own counters as they stand now.
@@ -195,7 +153,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.count_token("refresh_token", "issued");
         metrics.count_token("refresh_token", "issued");
-        metrics.observe_request("/token", "POST", 200, 0.002);
+        metrics.requests.observe("/token", "POST", 200, 0.002);
         let page = metrics.page(&Statistics { commits: 7, ..Statistics::default() }, 3).unwrap();
         assert!(page.contains("auth_server_hash_queue 3"), "{page}");
         let issued =

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use database::{Database, DatabaseError, Options};
+use service::tls::TlsFault;
 use shared_types::{Clock, SystemClock};
 
 use crate::config::Settings;
@@ -12,7 +13,6 @@ use crate::guard::{Guard, GuardFault, GuardOptions};
 use crate::metrics::Metrics;
 use crate::store::MIGRATIONS;
 use crate::store::key_sets::StoredKeySets;
-use crate::tls::TlsFault;
 
 /// What the world outside provides: injected, so that a test holds time in its hand. Document ids come from the crypto library's own
 /// generator; nothing that a test compares depends on them.
@@ -39,7 +39,7 @@ pub enum StartFault {
     Database(#[from] DatabaseError),
     /// Certificate and key cannot be served.
     #[error(transparent)]
-    Tls(TlsFault),
+    Tls(#[from] TlsFault),
     /// The guard cannot be opened.
     #[error(transparent)]
     Guard(#[from] GuardFault),

@@ -14,11 +14,7 @@ pub mod metrics;
 pub mod server;
 pub mod store;
 
-mod log_format;
-mod tls;
-
 pub use app::{App, Ports, StartFault};
 pub use cli::run;
 pub use config::Settings;
 pub use server::{Running, spawn};
-pub use tls::TlsFault;

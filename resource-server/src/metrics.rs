@@ -4,39 +4,27 @@ use std::fmt;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use service::metrics::{self, RequestDurations};
 
 use crate::app::App;
 use crate::guard::KeyStatus;
-
-/// Where the page is, on its own listener.
-pub const PATH: &str = "/metrics";
-
-/// Upper bounds of the request durations, in seconds.
-const DURATION_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// Everything that is counted. Labels come from our own short lists, never from a request, so the number of series is bounded.
 pub struct Metrics {
     registry: Registry,
     refused: Family<CauseLabels, Counter>,
-    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    /// Answered requests and how long they took.
+    pub requests: RequestDurations,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CauseLabels {
     cause: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    route: &'static str,
-    method: &'static str,
-    status: u16,
 }
 
 impl fmt::Debug for Metrics {
@@ -61,12 +49,7 @@ impl Metrics {
             "Requests refused by the guard, by the check that refused",
             refused.clone(),
         );
-        let requests = Family::new_with_constructor(durations as fn() -> Histogram);
-        registry.register(
-            "request_duration_seconds",
-            "Requests by route, method and status, and how long they took",
-            requests.clone(),
-        );
+        let requests = RequestDurations::register(&mut registry);
         Self { registry, refused, requests }
     }
 
@@ -75,46 +58,22 @@ impl Metrics {
         self.refused.get_or_create(&CauseLabels { cause }).inc();
     }
 
-    /// One answered request: the pattern of its route, and how long it took.
-    pub fn observe_request(
-        &self,
-        route: &'static str,
-        method: &'static str,
-        status: u16,
-        seconds: f64,
-    ) {
-        self.requests.get_or_create(&RequestLabels { route, method, status }).observe(seconds);
-    }
-
     /// The page for Prometheus: our counters, and the state of the keys and the database as they are now.
     pub fn page(
         &self,
         keys: &[KeyStatus],
         database: &database::Statistics,
     ) -> Result<String, fmt::Error> {
-        let mut page = String::new();
-        text::encode_registry(&mut page, &self.registry)?;
-        for (index, key) in keys.iter().enumerate() {
-            text::encode_registry(&mut page, &key_registry(index, key))?;
-        }
-        text::encode_registry(&mut page, &database_registry(database))?;
-        text::encode_eof(&mut page)?;
-        Ok(page)
+        let keys: Vec<Registry> =
+            keys.iter().enumerate().map(|(index, key)| key_registry(index, key)).collect();
+        let database = database_registry(database);
+        metrics::page(std::iter::once(&self.registry).chain(&keys).chain([&database]))
     }
 }
 
 /// The page for Prometheus.
 pub async fn get(app: Data<App>) -> HttpResponse {
-    match app.metrics.page(&app.guard.key_status(), &app.database.statistics()) {
-        Ok(page) => HttpResponse::Ok()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(page),
-        Err(_) => HttpResponse::InternalServerError().finish(),
-    }
-}
-
-fn durations() -> Histogram {
-    Histogram::new(DURATION_BUCKETS)
+    metrics::answer(app.metrics.page(&app.guard.key_status(), &app.database.statistics()))
 }
 
 /// Issuers are numbered in the order of the settings; a metric name with the number keeps the page valid without repeated headers.
@@ -160,7 +119,7 @@ mod tests {
     fn the_page_counts_what_was_counted() {
         let metrics = Metrics::new();
         metrics.count_refused("expired");
-        metrics.observe_request("/documents", "GET", 401, 0.002);
+        metrics.requests.observe("/documents", "GET", 401, 0.002);
         let issuer = Issuer::parse("https://id.example").unwrap();
         let keys = [KeyStatus { issuer, keys: 2, age: Some(7), usable: true }];
         let page = metrics.page(&keys, &database::Statistics::default()).unwrap();

@@ -99,7 +99,7 @@ impl Workbench {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (command, settings) = match crate::config::load(args) {
         Ok(loaded) => loaded,
-        Err(refusal) => return refusal.report(),
+        Err(refusal) => return refusal.report("auth-server"),
     };
     let outcome = match command {
         Command::Serve(args) => in_runtime(serve::run(settings, &args)),

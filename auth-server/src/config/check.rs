@@ -1,26 +1,13 @@
 //! From what was given to [`Settings`]: every fault is found before anything starts.
 
-use std::fmt;
-
 use database::DatabaseUrl;
+use service::settings::ConfigFault;
+use service::tls::TlsFiles;
 use toml::Value;
 
 use super::keys::{Draft, KEYS, Key};
 use super::sources::{Entry, Given, Source};
-use super::{Settings, TlsFiles, sources};
-
-/// What is wrong with a setting. It never repeats the value: that may be a secret put in the wrong place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFault {
-    place: String,
-    fault: String,
-}
-
-impl fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.fault)
-    }
-}
+use super::{Settings, sources};
 
 /// The settings in force, or everything that is wrong with them.
 pub(super) fn settings(given: &Given) -> Result<Settings, Vec<ConfigFault>> {
@@ -30,8 +17,10 @@ pub(super) fn settings(given: &Given) -> Result<Settings, Vec<ConfigFault>> {
     for (name, value) in &from_file {
         match KEYS.iter().find(|key| key.name == name) {
             Some(key) => apply(&mut draft, key, Source::File, value, &mut faults),
-            None => faults
-                .push(fault(format!("`{name}` in the settings file"), "there is no such setting")),
+            None => faults.push(ConfigFault::new(
+                format!("`{name}` in the settings file"),
+                "there is no such setting",
+            )),
         }
     }
     for (key, source, value) in &given.values {
@@ -49,7 +38,7 @@ fn read_file(given: &Given, faults: &mut Vec<ConfigFault>) -> Vec<Entry> {
         .map_err(|error| format!("cannot be read: {error}"))
         .and_then(|text| sources::entries(&text));
     read.unwrap_or_else(|why| {
-        faults.push(fault(format!("settings file {}", path.display()), why));
+        faults.push(ConfigFault::new(format!("settings file {}", path.display()), why));
         Vec::new()
     })
 }
@@ -63,11 +52,11 @@ fn apply(
 ) {
     if let Err(why) = (key.set)(draft, value) {
         let place = match source {
-            Source::Flag => format!("--{}", key.flag()),
-            Source::Environment => key.variable(),
+            Source::Flag => format!("--{}", key.setting().flag()),
+            Source::Environment => key.setting().variable(),
             Source::File => format!("`{}` in the settings file", key.name),
         };
-        faults.push(fault(place, why));
+        faults.push(ConfigFault::new(place, why));
     }
 }
 
@@ -77,38 +66,46 @@ fn finish(draft: Draft, faults: &mut Vec<ConfigFault>) -> Settings {
     match (tls_cert, tls_key) {
         (Some(cert), Some(key)) => settings.tls = Some(TlsFiles { cert, key }),
         (None, None) => {}
-        _ => faults.push(fault("tls_cert, tls_key", "native TLS needs both")),
+        _ => faults.push(ConfigFault::new("tls_cert, tls_key", "native TLS needs both")),
     }
     if matches!(settings.database, DatabaseUrl::Postgres(_)) && settings.master_key_file.is_none() {
         // Instances that share a database must share the key, so none may make one of its own.
-        faults.push(fault("master_key_file", "is required with a postgres:// database"));
+        faults.push(ConfigFault::new("master_key_file", "is required with a postgres:// database"));
     }
     if settings.metrics_listen.is_some_and(|at| at == settings.listen && at.port() != 0) {
-        faults.push(fault(
+        faults.push(ConfigFault::new(
             "metrics_listen",
             "is the address of `listen`; metrics have a listener of their own",
         ));
     }
     let lifetimes = &settings.lifetimes;
     if lifetimes.session_idle > lifetimes.session_absolute {
-        faults.push(fault("lifetimes.session_idle", "is longer than lifetimes.session_absolute"));
+        faults.push(ConfigFault::new(
+            "lifetimes.session_idle",
+            "is longer than lifetimes.session_absolute",
+        ));
     }
     if lifetimes.refresh_idle > lifetimes.refresh_absolute {
-        faults.push(fault("lifetimes.refresh_idle", "is longer than lifetimes.refresh_absolute"));
+        faults.push(ConfigFault::new(
+            "lifetimes.refresh_idle",
+            "is longer than lifetimes.refresh_absolute",
+        ));
     }
     let signing = &settings.signing;
     if signing.announce_lead < signing.jwks_max_age {
         // A resource server that holds a fresh JWKS would meet a key that it cannot know yet.
-        faults.push(fault("signing.announce_lead", "is shorter than signing.jwks_max_age"));
+        faults.push(ConfigFault::new(
+            "signing.announce_lead",
+            "is shorter than signing.jwks_max_age",
+        ));
     }
     if signing.rotation_period <= signing.announce_lead {
-        faults.push(fault("signing.rotation_period", "is not longer than signing.announce_lead"));
+        faults.push(ConfigFault::new(
+            "signing.rotation_period",
+            "is not longer than signing.announce_lead",
+        ));
     }
     settings
-}
-
-fn fault(place: impl Into<String>, fault: impl Into<String>) -> ConfigFault {
-    ConfigFault { place: place.into(), fault: fault.into() }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The command line: one subcommand a file of `cli/`, and every setting as a flag and a variable.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
-use clap::{ArgAction, CommandFactory as _, FromArgMatches as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
+use service::settings::Refusal;
 
-use super::check::{self, ConfigFault};
+use super::check;
 use super::keys::{KEYS, Key, PREFIX};
 use super::{Settings, sources};
 use crate::cli::{account, apply, client, config, healthcheck, key, serve};
@@ -47,37 +47,6 @@ const AFTER_HELP: &str = "Every setting is a flag, an environment variable and a
 names; a flag beats the environment, the environment beats the file. `auth-server serve --help` lists them all, \
 `auth-server config` prints what is in force. Secrets are given as paths of files, never as values.";
 
-/// Why nothing was started.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The arguments do not parse, or they ask for help.
-    Usage(clap::Error),
-    /// Settings do not hold; every fault is here.
-    Faults(Vec<ConfigFault>),
-}
-
-impl Refusal {
-    /// Prints it. Status 2; 0 when only help was asked for.
-    #[expect(
-        clippy::print_stderr,
-        reason = "the log is not set up yet: its form is one of the settings"
-    )]
-    pub fn report(&self) -> ExitCode {
-        match self {
-            Self::Usage(error) => {
-                let printed = error.print();
-                ExitCode::from(if error.use_stderr() || printed.is_err() { 2 } else { 0 })
-            }
-            Self::Faults(faults) => {
-                for fault in faults {
-                    eprintln!("auth-server: {fault}");
-                }
-                ExitCode::from(2)
-            }
-        }
-    }
-}
-
 /// Reads arguments, environment and file, and checks everything before anything starts.
 pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<(Command, Settings), Refusal> {
     let matches = command().try_get_matches_from(args).map_err(Refusal::Usage)?;
@@ -108,19 +77,8 @@ fn command() -> clap::Command {
 }
 
 fn flag(key: &'static Key, defaults: &Settings) -> clap::Arg {
-    let default = (key.get)(defaults).map(|value| format!(" [default: {}]", plain(&value)));
-    let arg = clap::Arg::new(key.id())
-        .long(key.flag())
-        .env(key.variable())
-        .hide_env_values(true)
-        .value_name(key.value)
-        .help(format!("{}{}", key.help, default.unwrap_or_default()))
-        .help_heading(key.heading());
-    if key.list {
-        arg.action(ArgAction::Append).value_delimiter(',')
-    } else {
-        arg.action(ArgAction::Set)
-    }
+    let default = (key.get)(defaults).map(|value| plain(&value));
+    key.setting().argument(default.as_deref())
 }
 
 fn plain(value: &toml::Value) -> String {
@@ -145,8 +103,8 @@ mod tests {
         command.build();
         let help = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
         for key in KEYS {
-            assert!(help.contains(&format!("--{}", key.flag())), "{}", key.name);
-            assert!(help.contains(&key.variable()), "{}", key.name);
+            assert!(help.contains(&format!("--{}", key.setting().flag())), "{}", key.name);
+            assert!(help.contains(&key.setting().variable()), "{}", key.name);
         }
         assert!(help.contains("[default: 1m]"));
     }

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use service::log_format::LogFormat;
+use service::settings::Setting;
 use shared_types::SigningAlg;
 use toml::Value;
 
+use super::Settings;
 use super::values::{
     filter, fitting, integer, networks, parsed, path, seconds, string, text, whole,
 };
-use super::{LogFormat, Settings};
 use crate::domain::duration::format_seconds;
 
 /// What every variable begins with. No setting is called `port` or `service_…`: orchestrators set such variables for a service
@@ -47,27 +49,10 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// `--lifetimes-code` without its dashes.
-    pub fn flag(&self) -> String {
-        self.name.replace(['.', '_'], "-")
-    }
-
-    /// `AUTH_SERVER_LIFETIMES_CODE`.
-    pub fn variable(&self) -> String {
-        format!("{PREFIX}{}", self.name.replace('.', "_").to_uppercase())
-    }
-
-    /// The argument's id, which no argument of a command can have.
-    pub fn id(&self) -> String {
-        format!("setting {}", self.name)
-    }
-
-    /// Its group in the help.
-    pub fn heading(&self) -> String {
-        match self.name.split_once('.') {
-            Some((group, _)) => format!("Settings [{group}]"),
-            None => "Settings".into(),
-        }
+    /// What the command line has to know of it.
+    pub fn setting(&self) -> Setting {
+        let Self { name, value, help, list, .. } = *self;
+        Setting { prefix: PREFIX, name, value, help, list }
     }
 }
 

@@ -16,9 +16,10 @@ use database::DatabaseUrl;
 use ipnet::IpNet;
 use shared_types::{Issuer, SigningAlg};
 
-pub use check::ConfigFault;
 pub(crate) use command_line::{Command, load};
 pub use print::{to_json, to_toml};
+pub use service::log_format::LogFormat;
+pub use service::tls::TlsFiles;
 
 /// Checked settings of a server.
 #[derive(Clone, Debug)]
@@ -59,15 +60,6 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// What is logged: a level, or `target=level` pairs, as `env_logger` reads them.
     pub log: String,
-}
-
-/// Certificate and key of native TLS, PEM.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The chain.
-    pub cert: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 /// How long things live, all in seconds.
@@ -199,16 +191,6 @@ impl Default for HttpLimits {
             body_bytes: 64 * 1024,
         }
     }
-}
-
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// A message that reads alone, then `key=value`.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl Default for Settings {

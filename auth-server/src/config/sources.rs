@@ -46,7 +46,7 @@ pub(super) fn given(matches: &ArgMatches) -> Given {
     let values = KEYS
         .iter()
         .filter_map(|key| {
-            let (source, texts) = texts(&key.id())?;
+            let (source, texts) = texts(&key.setting().id())?;
             let mut texts = texts.into_iter().map(Value::String);
             let value = if key.list { Value::Array(texts.collect()) } else { texts.next()? };
             Some((key, source, value))

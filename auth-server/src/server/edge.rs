@@ -1,28 +1,25 @@
 //! What every request passes through: its id, the access log, the metrics, and headers that every answer carries.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{
     self, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use service::connections::is_within;
+use service::log_format::{ACCESS, REQUEST_ID};
+use service::requests::{Pattern, X_REQUEST_ID, access_level, method_name};
 
-use super::routes::Pattern;
-use super::{Lifecycle, is_trusted};
+use super::Lifecycle;
 use crate::app::App;
-use crate::log_format::{ACCESS, REQUEST_ID};
 use crate::params::client_address;
-
-/// Names a request in the logs of everybody it passes.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers one request with everything around it.
 #[expect(
@@ -49,7 +46,7 @@ pub(super) async fn edge(
             let route =
                 response.request().app_data::<Pattern>().map_or("none", |pattern| pattern.0);
             let status = response.status().as_u16();
-            app.metrics.observe_request(route, method, status, took.as_secs_f64());
+            app.metrics.requests.observe(route, method, status, took.as_secs_f64());
             log_access(&Answered { method, route, status, client, took });
             put_headers(response.headers_mut(), app.settings.issuer.is_https());
             if let Ok(id) = HeaderValue::from_str(&id) {
@@ -75,12 +72,7 @@ struct Answered {
 fn log_access(line: &Answered) {
     let Answered { method, route, status, client, took } = line;
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // Probes come every few seconds and say nothing.
-    let level = if route.ends_with("healthz") || route.ends_with("readyz") {
-        log::Level::Debug
-    } else {
-        log::Level::Info
-    };
+    let level = access_level(route);
     log::log!(
         target: ACCESS, level,
         method = *method, route = *route, status = *status, client:% = client, micros;
@@ -91,9 +83,8 @@ fn log_access(line: &Answered) {
 /// The id that a trusted proxy gave it, or one of our own.
 fn request_id(app: &App, lifecycle: &Lifecycle, request: &ServiceRequest) -> String {
     let sent = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    let by_proxy = request
-        .peer_addr()
-        .is_some_and(|peer| is_trusted(&app.settings.trusted_proxies, peer.ip()));
+    let by_proxy =
+        request.peer_addr().is_some_and(|peer| is_within(&app.settings.trusted_proxies, peer.ip()));
     match sent {
         Some(id) if by_proxy && is_plain(id) => id.into(),
         _ => lifecycle.ids.next(),
@@ -104,37 +95,6 @@ fn request_id(app: &App, lifecycle: &Lifecycle, request: &ServiceRequest) -> Str
 fn is_plain(id: &str) -> bool {
     (1..=128).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// Makes request ids: unlike those of any other process, and cheap. They are no secret.
-#[derive(Debug)]
-pub(super) struct RequestIds {
-    process: u64,
-    last: AtomicU64,
-}
-
-impl RequestIds {
-    /// Ids that begin with `process`.
-    pub(super) fn new(process: u64) -> Self {
-        Self { process, last: AtomicU64::new(0) }
-    }
-
-    fn next(&self) -> String {
-        format!("{:016x}-{:x}", self.process, self.last.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// A label of metrics must come from a short list, and a client may send any method.
-fn method_name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "OTHER",
-    }
 }
 
 /// Headers that every answer carries. What a handler has set stays, except `nosniff`.
@@ -164,13 +124,6 @@ mod tests {
         for bad in ["", "a b", "a\nb", "a=b", "ü", &"a".repeat(129)] {
             assert!(!is_plain(bad), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn ids_do_not_repeat() {
-        let ids = RequestIds::new(7);
-        assert_ne!(ids.next(), ids.next());
-        assert_ne!(RequestIds::new(8).next(), RequestIds::new(9).next());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Route, guard};
+use service::requests::Pattern;
 use shared_types::{ErrorBody, ErrorCode, Issuer};
 
 use crate::endpoints::{
@@ -83,10 +84,6 @@ pub static ROUTES: &[Entry] = &[
 pub fn is_routed(path: &str) -> bool {
     ROUTES.iter().any(|entry| entry.path == path)
 }
-
-/// The pattern of the matched route, for log and metrics.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pattern(pub(super) &'static str);
 
 /// Registers the table for an issuer.
 pub fn routes(cfg: &mut ServiceConfig, issuer: &Issuer) {

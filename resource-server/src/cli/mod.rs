@@ -18,7 +18,7 @@ pub struct Failed(pub String);
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (command, settings) = match crate::config::load(args) {
         Ok(loaded) => loaded,
-        Err(refusal) => return refusal.report(),
+        Err(refusal) => return refusal.report("resource-server"),
     };
     let outcome = match command {
         Command::Serve => in_runtime(serve::run(settings)),

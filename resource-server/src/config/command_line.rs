@@ -2,15 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _};
 use database::DatabaseUrl;
+use service::settings::{ConfigFault, Refusal};
 use shared_types::{Audience, Issuer};
 use toml::Value;
 
-use super::keys::{Draft, KEYS, Key, finish};
-use super::{ConfigFault, Settings};
+use super::Settings;
+use super::keys::{Draft, KEYS, Key, PREFIX, finish};
 use crate::cli::explain;
 
 /// What the program is asked to do.
@@ -41,37 +41,6 @@ Every setting is a flag, an environment variable and a key of the TOML file that
 extra_ca_file` is --outbound-extra-ca-file); a flag beats the environment, the environment beats the file.
 `resource-server serve --help` lists them all.";
 
-/// Why nothing was started.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The arguments do not parse, or they ask for help.
-    Usage(clap::Error),
-    /// Settings do not hold; every fault is here.
-    Faults(Vec<ConfigFault>),
-}
-
-impl Refusal {
-    /// Prints it. Status 2; 0 when only help was asked for.
-    #[expect(
-        clippy::print_stderr,
-        reason = "the log is not set up yet: its form is one of the settings"
-    )]
-    pub fn report(&self) -> ExitCode {
-        match self {
-            Self::Usage(error) => {
-                let printed = error.print();
-                ExitCode::from(if error.use_stderr() || printed.is_err() { 2 } else { 0 })
-            }
-            Self::Faults(faults) => {
-                for fault in faults {
-                    eprintln!("resource-server: {fault}");
-                }
-                ExitCode::from(2)
-            }
-        }
-    }
-}
-
 /// Reads arguments, environment and file, and checks everything before anything starts.
 pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<(Command, Settings), Refusal> {
     let matches = command().try_get_matches_from(args).map_err(Refusal::Usage)?;
@@ -85,7 +54,7 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<(Command, Settin
 fn command() -> clap::Command {
     let file = Arg::new("config")
         .long("config")
-        .env("RESOURCE_SERVER_CONFIG")
+        .env(format!("{PREFIX}CONFIG"))
         .hide_env_values(true)
         .value_name("FILE")
         .value_parser(clap::value_parser!(PathBuf))
@@ -96,25 +65,8 @@ fn command() -> clap::Command {
 }
 
 fn flag(key: &'static Key) -> Arg {
-    let default =
-        if key.default.is_empty() { String::new() } else { format!(" [default: {}]", key.default) };
-    let heading = match key.name.split_once('.') {
-        Some((group, _)) => format!("Settings [{group}]"),
-        None => "Settings".into(),
-    };
-    let arg = Arg::new(key.name)
-        .long(key.flag())
-        .env(key.variable())
-        .hide_env_values(true)
-        .value_name(key.value)
-        .help(format!("{}{default}", key.help))
-        .help_heading(heading)
-        .global(true);
-    if key.list {
-        arg.action(ArgAction::Append).value_delimiter(',')
-    } else {
-        arg.action(ArgAction::Set)
-    }
+    let default = (!key.default.is_empty()).then_some(key.default);
+    key.setting().argument(default).global(true)
 }
 
 fn settings(given: &ArgMatches) -> Result<Settings, Vec<ConfigFault>> {
@@ -123,19 +75,23 @@ fn settings(given: &ArgMatches) -> Result<Settings, Vec<ConfigFault>> {
     if let Some(path) = given.get_one::<PathBuf>("config") {
         match read_file(path) {
             Ok(entries) => apply_file(&mut draft, entries, &mut faults),
-            Err(why) => faults.push(fault("the settings file", &why)),
+            Err(why) => faults.push(ConfigFault::new("the settings file", why)),
         }
     }
     for key in KEYS {
-        if let Some(values) = given.get_many::<String>(key.name) {
+        let setting = key.setting();
+        if let Some(values) = given.get_many::<String>(&setting.id()) {
             let values: Vec<String> = values.cloned().collect();
             if let Err(why) = (key.set)(&mut draft, &values) {
-                faults.push(fault(&format!("--{} or {}", key.flag(), key.variable()), &why));
+                faults.push(ConfigFault::new(
+                    format!("--{} or {}", setting.flag(), setting.variable()),
+                    why,
+                ));
             }
         }
     }
     let (settings, between) = finish(draft);
-    faults.extend(between.into_iter().map(|(place, why)| fault(place, why)));
+    faults.extend(between.into_iter().map(|(place, why)| ConfigFault::new(place, why)));
     if faults.is_empty() { Ok(settings) } else { Err(faults) }
 }
 
@@ -146,7 +102,7 @@ fn apply_file(draft: &mut Draft, entries: Vec<Entry>, faults: &mut Vec<ConfigFau
             None => Err("there is no such setting".into()),
         };
         if let Err(why) = set {
-            faults.push(fault(&format!("`{name}` in the settings file"), &why));
+            faults.push(ConfigFault::new(format!("`{name}` in the settings file"), why));
         }
     }
 }
@@ -185,10 +141,6 @@ fn text(value: Value) -> Result<String, String> {
         Value::Integer(number) => Ok(number.to_string()),
         _ => Err("must be a text, a number, or a list of them".into()),
     }
-}
-
-fn fault(place: &str, why: &str) -> ConfigFault {
-    ConfigFault { place: place.to_owned(), fault: why.to_owned() }
 }
 
 /// The defaults of the command line.
@@ -230,8 +182,8 @@ mod tests {
         command.build();
         let help = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
         for key in KEYS {
-            assert!(help.contains(&format!("--{}", key.flag())), "{}", key.name);
-            assert!(help.contains(&key.variable()), "{}", key.name);
+            assert!(help.contains(&format!("--{}", key.setting().flag())), "{}", key.name);
+            assert!(help.contains(&key.setting().variable()), "{}", key.name);
         }
     }
 

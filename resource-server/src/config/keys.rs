@@ -5,11 +5,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use database::DatabaseUrl;
+use service::log_format::LogFormat;
+use service::settings::Setting;
+use service::tls::TlsFiles;
 use shared_types::{Audience, Issuer};
 use url::Url;
 
-use super::{LogFormat, Settings, TlsFiles};
+use super::Settings;
 use crate::guard::HostPort;
+
+/// What every variable begins with.
+pub(super) const PREFIX: &str = "RESOURCE_SERVER_";
 
 /// Settings under construction.
 #[derive(Debug)]
@@ -37,14 +43,10 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// `--outbound-extra-ca-file` without its dashes.
-    pub(super) fn flag(&self) -> String {
-        self.name.replace(['.', '_'], "-")
-    }
-
-    /// `RESOURCE_SERVER_OUTBOUND_EXTRA_CA_FILE`.
-    pub(super) fn variable(&self) -> String {
-        format!("RESOURCE_SERVER_{}", self.name.replace('.', "_").to_uppercase())
+    /// What the command line has to know of it.
+    pub(super) fn setting(&self) -> Setting {
+        let Self { name, value, help, list, .. } = *self;
+        Setting { prefix: PREFIX, name, value, help, list }
     }
 }
 

@@ -3,9 +3,7 @@
 mod command_line;
 mod keys;
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
 use database::DatabaseUrl;
 use shared_types::{Audience, Issuer};
@@ -13,7 +11,9 @@ use shared_types::{Audience, Issuer};
 use crate::guard::jwks::KeyLimits;
 use crate::guard::{HostPort, OutboundOptions};
 
-pub use command_line::{Command, Refusal, load};
+pub use command_line::{Command, load};
+pub use service::log_format::LogFormat;
+pub use service::tls::TlsFiles;
 
 /// Checked settings of a server.
 #[derive(Clone, Debug)]
@@ -50,15 +50,6 @@ pub struct Settings {
     pub log: String,
 }
 
-/// Certificate and key of native TLS, PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain.
-    pub cert: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-}
-
 /// Limits of the listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
@@ -83,16 +74,6 @@ impl Default for HttpLimits {
     }
 }
 
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// A message that reads alone, then `key=value`.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Settings {
     /// The defaults for this resource, issuer and database: what tests and the command line both start from.
     pub fn new(resource: Audience, issuer: Issuer, database: DatabaseUrl) -> Self {
@@ -113,18 +94,5 @@ impl Settings {
             log_format: LogFormat::default(),
             log: "info,actix_server=warn".to_owned(),
         }
-    }
-}
-
-/// What is wrong with a setting. It never repeats the value: that may be a secret put in the wrong place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFault {
-    place: String,
-    fault: String,
-}
-
-impl fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.fault)
     }
 }

@@ -1,48 +1,21 @@
 //! What every request passes through: its id, the access log, the metrics, and headers that every answer carries.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{
-    HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
-};
-use actix_web::http::{ConnectionType, Method};
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
+use service::log_format::{ACCESS, REQUEST_ID};
+use service::requests::{Pattern, RequestIds, X_REQUEST_ID, access_level, method_name};
 
 use crate::app::App;
 use crate::guard::bearer::RefusedBecause;
 use crate::guard::resource_metadata::WELL_KNOWN;
-use crate::log_format::{ACCESS, REQUEST_ID};
-
-/// Names a request in the logs of both sides.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The pattern of a route, as data of its resource: what logs and metrics call it.
-#[derive(Clone, Copy, Debug)]
-pub struct Pattern(pub &'static str);
-
-/// Makes request ids: unlike those of any other process, and cheap. They are no secret.
-#[derive(Debug)]
-pub struct RequestIds {
-    process: u64,
-    last: AtomicU64,
-}
-
-impl RequestIds {
-    /// Ids that begin with `process`.
-    pub fn new(process: u64) -> Self {
-        Self { process, last: AtomicU64::new(0) }
-    }
-
-    fn next(&self) -> String {
-        format!("{:016x}-{:x}", self.process, self.last.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// Answers one request with everything around it.
 #[expect(
@@ -77,7 +50,7 @@ pub async fn edge(
                     .map(|because| because.0),
                 seconds: started.elapsed().as_secs_f64(),
             };
-            app.metrics.observe_request(line.route, line.method, line.status, line.seconds);
+            app.metrics.requests.observe(line.route, line.method, line.status, line.seconds);
             if let Some(cause) = line.cause {
                 app.metrics.count_refused(cause);
             }
@@ -123,9 +96,7 @@ struct Line {
 impl Line {
     fn log(&self) {
         let Self { method, route, status, client, cause, seconds } = *self;
-        // Probes come every few seconds and say nothing.
-        let probe = route.ends_with("healthz") || route.ends_with("readyz");
-        let level = if probe { log::Level::Debug } else { log::Level::Info };
+        let level = access_level(route);
         if !log::log_enabled!(target: ACCESS, level) {
             return;
         }
@@ -139,18 +110,5 @@ impl Line {
                 log::log!(target: ACCESS, level, method, route, status, cause, client, ms; "{method} {route} {status}");
             }
         }
-    }
-}
-
-/// A label of metrics must come from a short list, and a client may send any method.
-fn method_name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "OTHER",
     }
 }

@@ -2,8 +2,8 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Resource, Route};
+use service::requests::Pattern;
 
-use super::edge::Pattern;
 use crate::endpoints::scopes::{ReadDocuments, ShareDocuments, WriteDocuments};
 use crate::endpoints::{documents, health, openapi, share, whoami};
 use crate::error::ApiError;

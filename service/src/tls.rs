@@ -1,5 +1,6 @@
 //! Native TLS by rustls: certificate and key from PEM files, exchanged while the server runs.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
@@ -9,8 +10,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::app::StartFault;
-use crate::config::TlsFiles;
+/// Certificate and key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
 
 /// Why a pair of files cannot be served. It names files, never their content.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +37,7 @@ pub enum TlsFault {
 #[derive(Debug)]
 pub struct ReloadableCert {
     files: TlsFiles,
+    log_target: &'static str,
     current: Arc<Current>,
 }
 
@@ -44,10 +52,10 @@ impl ResolvesServerCert for Current {
 }
 
 impl ReloadableCert {
-    /// Reads both files and checks that they match.
-    pub fn load(files: TlsFiles) -> Result<Self, StartFault> {
-        let pair = read_pair(&files).map_err(StartFault::Tls)?;
-        Ok(Self { files, current: Arc::new(Current(RwLock::new(Arc::new(pair)))) })
+    /// Reads both files and checks that they match. `log_target` is what a reload is logged as: filters name the server, not this crate.
+    pub fn load(files: TlsFiles, log_target: &'static str) -> Result<Self, TlsFault> {
+        let pair = read_pair(&files)?;
+        Ok(Self { files, log_target, current: Arc::new(Current(RwLock::new(Arc::new(pair)))) })
     }
 
     /// Reads them again. Whatever is wrong is logged, and connections go on with the pair from before.
@@ -55,20 +63,20 @@ impl ReloadableCert {
         match read_pair(&self.files) {
             Ok(pair) => {
                 *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair);
-                log::info!("certificate and key reloaded");
+                log::info!(target: self.log_target, "certificate and key reloaded");
             }
             Err(fault) => {
-                log::error!(fault:%; "certificate and key not reloaded, the old ones stay");
+                log::error!(target: self.log_target, fault:%; "certificate and key not reloaded, the old ones stay");
             }
         }
     }
 
     /// The configuration of the listener: TLS 1.2 and 1.3, no client certificates.
-    pub fn server_config(&self) -> Result<ServerConfig, StartFault> {
+    pub fn server_config(&self) -> Result<ServerConfig, TlsFault> {
         // The provider is named: the process default would be whatever crate installs one first.
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| StartFault::Tls(TlsFault::Pair(error.to_string())))?
+            .map_err(|error| TlsFault::Pair(error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(self.current.clone());
         Ok(config)
@@ -81,7 +89,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The certificates of a PEM file.
-pub fn read_certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let fault = |why: String| TlsFault::Certificate(path.display().to_string(), why);
     let chain: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)

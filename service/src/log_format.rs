@@ -11,17 +11,25 @@ use env_logger::fmt::Formatter;
 use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, Record};
 
-use crate::config::LogFormat;
-
 tokio::task_local! {
     /// The id of the request that this task answers.
-    pub(crate) static REQUEST_ID: String;
+    pub static REQUEST_ID: String;
 }
 
 /// The target of the access log.
 pub const ACCESS: &str = "access";
 /// The target of security events.
 pub const SECURITY: &str = "security";
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A message that reads alone, then `key=value`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Sets up the log, once for the process; a second call changes nothing. `filter` was checked with the settings.
 pub fn init(format: LogFormat, filter: &str) {

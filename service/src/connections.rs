@@ -1,0 +1,137 @@
+//! How many connections one address may hold, so that a single host cannot take them all.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, Shutdown};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use ipnet::IpNet;
+use socket2::SockRef;
+
+/// The open connections by address. Trusted proxies are not counted: they carry everybody.
+#[derive(Debug)]
+pub struct Connections {
+    open: Mutex<HashMap<IpAddr, usize>>,
+    limit: usize,
+    trusted: Vec<IpNet>,
+}
+
+/// A counted connection; dropping it gives the place back.
+#[derive(Debug)]
+struct Seat {
+    connections: Arc<Connections>,
+    counted: Option<IpAddr>,
+}
+
+impl Connections {
+    /// At most `limit` for one address that is not `trusted`; 0: no limit.
+    pub fn new(limit: usize, trusted: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), limit, trusted })
+    }
+
+    /// Called for each new connection: counts it for as long as it lives, or closes it at once. `Err` if it was gone before.
+    pub fn admit(self: &Arc<Self>, io: &dyn Any, extensions: &mut Extensions) -> io::Result<()> {
+        let plain = io.downcast_ref::<TcpStream>();
+        let stream =
+            plain.or_else(|| io.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0));
+        let Some(stream) = stream else { return Ok(()) };
+        // Whose address cannot be told gets none.
+        match stream.peer_addr().ok().and_then(|peer| self.seat(peer.ip())) {
+            Some(seat) => {
+                extensions.insert(seat);
+                Ok(())
+            }
+            None => SockRef::from(stream).shutdown(Shutdown::Both),
+        }
+    }
+
+    /// A seat, unless the address has all of its own already.
+    fn seat(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+        let address = address.to_canonical();
+        if is_within(&self.trusted, address) {
+            return Some(Seat { connections: self.clone(), counted: None });
+        }
+        let key = one_host(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(key).or_default();
+        if self.limit > 0 && *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        drop(open);
+        Some(Seat { connections: self.clone(), counted: Some(key) })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(key) = self.counted else { return };
+        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&key);
+            }
+        }
+    }
+}
+
+/// Whether `address` belongs to one of the `networks`.
+pub fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// One IPv6 host has a whole /64 to choose its addresses from.
+fn one_host(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_limit_and_gets_places_back() {
+        let connections = Connections::new(2, vec!["10.0.0.0/8".parse().unwrap()]);
+        let seat = |text: &str| connections.seat(text.parse().unwrap());
+        let first = seat("203.0.113.9");
+        let _second = seat("203.0.113.9").unwrap();
+        assert!(seat("203.0.113.9").is_none());
+        assert!(seat("::ffff:203.0.113.9").is_none());
+        assert!(seat("203.0.113.10").is_some());
+        drop(first);
+        assert!(seat("203.0.113.9").is_some());
+    }
+
+    #[test]
+    fn a_proxy_is_not_limited() {
+        let connections = Connections::new(1, vec!["10.0.0.0/8".parse().unwrap()]);
+        let seats: Vec<_> =
+            (0..5).filter_map(|_| connections.seat("10.1.2.3".parse().unwrap())).collect();
+        assert_eq!(seats.len(), 5);
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none() {
+        let connections = Connections::new(0, Vec::new());
+        let seats: Vec<_> =
+            (0..5).filter_map(|_| connections.seat("203.0.113.9".parse().unwrap())).collect();
+        assert_eq!(seats.len(), 5);
+    }
+
+    #[test]
+    fn an_ipv6_host_is_its_64() {
+        let connections = Connections::new(1, Vec::new());
+        let _seat = connections.seat("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(connections.seat("2001:db8::2".parse().unwrap()).is_none());
+        assert!(connections.seat("2001:db8:0:1::1".parse().unwrap()).is_some());
+    }
+}

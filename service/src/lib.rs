@@ -1,0 +1,14 @@
+//! What both servers need as long-running programs: log lines, TLS with reload, health check, limits, access log. Knows nothing of OAuth.
+//!
+//! It holds what would have to be mended twice if it stood in each server, and no more: routes, answers, errors and the list of settings
+//! are each server's own, and so are the sentences that a server says about itself. A server uses this crate, never the other server.
+
+pub mod connections;
+pub mod healthcheck;
+pub mod listener;
+pub mod log_format;
+pub mod metrics;
+pub mod process;
+pub mod requests;
+pub mod settings;
+pub mod tls;
