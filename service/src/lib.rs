@@ -12,3 +12,4 @@ pub mod process;
 pub mod requests;
 pub mod settings;
 pub mod tls;
+pub mod unread;

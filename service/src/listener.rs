@@ -10,11 +10,14 @@ use actix_web::dev::{
     Extensions, Server, ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse,
 };
 use actix_web::http::KeepAlive;
+use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, Error, HttpServer};
 use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 use tokio::task::JoinHandle;
+
+use crate::unread;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -70,7 +73,8 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves `app`, made once a worker: heads, handshakes and idle connections end in time. How bodies are bounded is the app's own.
+/// Serves `app`, made once a worker: heads, handshakes and idle connections end in time. How long a handler
+/// waits for a body is the app's own; it wraps [`unread::close`], so that no body outlasts its answer.
 /// `on_connect` sees each new connection first.
 pub fn serve<T, B>(
     app: impl Fn() -> App<T> + Send + Clone + 'static,
@@ -112,13 +116,14 @@ pub fn serve_metrics(
     listener: TcpListener,
     routes: impl Fn(&mut ServiceConfig) + Send + Clone + 'static,
 ) -> io::Result<Serving> {
-    let server = HttpServer::new(move || App::new().configure(routes.clone()))
-        .workers(1)
-        .worker_max_blocking_threads(1)
-        .max_connections(METRICS_CONNECTIONS)
-        .client_request_timeout(Duration::from_secs(5))
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)?;
+    let server =
+        HttpServer::new(move || App::new().wrap(from_fn(unread::close)).configure(routes.clone()))
+            .workers(1)
+            .worker_max_blocking_threads(1)
+            .max_connections(METRICS_CONNECTIONS)
+            .client_request_timeout(Duration::from_secs(5))
+            .disable_signals()
+            .shutdown_timeout(1)
+            .listen(listener)?;
     Ok(Serving::start(server.run()))
 }

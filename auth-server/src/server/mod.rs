@@ -17,6 +17,7 @@ use service::listener::{self, Limits, Serving};
 use service::metrics;
 use service::requests::RequestIds;
 use service::tls::ReloadableCert;
+use service::unread;
 
 pub use routes::{Entry, Place, ROUTES, is_routed, routes};
 
@@ -144,6 +145,7 @@ fn serve(
             .app_data(app.clone())
             .app_data(lifecycle.clone())
             .app_data(documents.clone())
+            .wrap(from_fn(unread::close))
             .wrap(from_fn(edge::edge))
             .configure(move |cfg| routes(cfg, &issuer))
     };

@@ -21,6 +21,7 @@ use service::listener::{self, Limits, Serving};
 use service::metrics;
 use service::requests::RequestIds;
 use service::tls::ReloadableCert;
+use service::unread;
 use url::Url;
 
 use crate::app::{App, Ports, StartFault};
@@ -124,6 +125,7 @@ fn serve(app: &Data<App>, listener: TcpListener, tls: Option<ServerConfig>) -> i
             .app_data(app.clone())
             .app_data(ids.clone())
             .app_data(not_utf8)
+            .wrap(from_fn(unread::close))
             .wrap(from_fn(edge::edge))
             .configure(app.guard.mount())
             .configure(move |config| routes::mount(config, &base))

@@ -9,3 +9,4 @@ mod forms;
 mod keys;
 mod signature;
 mod size;
+mod unread;

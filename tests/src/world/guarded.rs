@@ -61,22 +61,32 @@ impl Guarded {
         Self::of(FakeIssuer::start().await).await
     }
 
+    /// A server with other settings.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::launch(FakeIssuer::start().await, &[], change).await
+    }
+
     /// A server that trusts these issuers too.
     pub async fn start_with(others: &[&str]) -> Self {
-        Self::launch(FakeIssuer::start().await, others).await
+        Self::launch(FakeIssuer::start().await, others, |_| {}).await
     }
 
     /// A server behind `issuer`, whatever its state.
     pub async fn of(issuer: FakeIssuer) -> Self {
-        Self::launch(issuer, &[]).await
+        Self::launch(issuer, &[], |_| {}).await
     }
 
-    async fn launch(issuer: FakeIssuer, others: &[&str]) -> Self {
+    async fn launch(
+        issuer: FakeIssuer,
+        others: &[&str],
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("http://{}", free_address());
         let mut issuers = vec![issuer.url.as_str()];
         issuers.extend(others);
-        let settings = api_settings(&url, &issuers, folder.path());
+        let mut settings = api_settings(&url, &issuers, folder.path());
+        change(&mut settings);
         let clock = clock();
         let running = spawn(settings.clone(), clock.clone()).await;
         Self { url, clock, issuer, settings, running: Some(running), folder }
@@ -175,11 +185,15 @@ impl Guarded {
         causes
     }
 
+    /// Where its metrics are.
+    pub fn metrics_addr(&self) -> std::net::SocketAddr {
+        let running = self.running.as_ref().expect("the server runs");
+        running.metrics_addr().expect("it has a metrics listener")
+    }
+
     /// How often each check has refused so far, from the server's own metrics.
     pub async fn refusals(&self) -> BTreeMap<String, u64> {
-        let running = self.running.as_ref().expect("the server runs");
-        let metrics = running.metrics_addr().expect("it has a metrics listener");
-        let page = Http::new().get(&format!("http://{metrics}/metrics")).await;
+        let page = Http::new().get(&format!("http://{}/metrics", self.metrics_addr())).await;
         let page = page.expect(200).text();
         page.lines()
             .filter_map(|line| line.strip_prefix("resource_server_refused_total{cause=\""))
