@@ -37,7 +37,7 @@ const METRICS_CONNECTIONS: usize = 64;
 pub struct Limits {
     /// Worker threads.
     pub workers: usize,
-    /// Connections at the same time, per worker.
+    /// Connections at the same time, over all workers.
     pub max_connections: usize,
     /// Seconds for a request head.
     pub head_timeout: u64,
@@ -96,7 +96,7 @@ where
     let server = HttpServer::new(app)
         .workers(limits.workers)
         .worker_max_blocking_threads(1)
-        .max_connections(limits.max_connections)
+        .max_connections(limits.max_connections.div_ceil(limits.workers.max(1)))
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(Duration::from_secs(limits.head_timeout))
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)

@@ -377,7 +377,7 @@ pub(super) static KEYS: &[Key] = &[
     number!(
         "http.max_connections",
         "N",
-        "Connections at the same time, per worker",
+        "Connections at the same time, over all workers",
         http.max_connections,
         1..=1_000_000
     ),

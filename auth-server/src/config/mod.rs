@@ -169,7 +169,7 @@ impl Default for Purge {
 /// Limits of the listener.
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
-    /// Connections at the same time, per worker.
+    /// Connections at the same time, over all workers.
     pub max_connections: usize,
     /// Connections at the same time from one address that is no trusted proxy.
     pub max_connections_per_address: usize,

@@ -176,7 +176,7 @@ pub(super) static KEYS: &[Key] = &[
         draft.settings.outbound.allow_private_hosts = values.to_vec();
         Ok(())
     }),
-    key!(number "http.max_connections", "12000", "Connections at the same time", http.max_connections, 1..=1_000_000),
+    key!(number "http.max_connections", "12000", "Connections at the same time, over all workers", http.max_connections, 1..=1_000_000),
     key!(number "http.max_connections_per_address", "512", "Connections at the same time from one address; 0 = no limit, for use behind a proxy", http.max_connections_per_address, 0..=1_000_000),
     key!(number "http.head_timeout", "5", "Seconds for the head of a request", http.head_timeout, 1..=60),
     key!(number "http.body_timeout", "10", "Seconds for the body of a request", http.body_timeout, 1..=600),

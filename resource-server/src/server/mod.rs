@@ -109,7 +109,7 @@ fn serve(app: &Data<App>, listener: TcpListener, tls: Option<ServerConfig>) -> i
     let Settings { workers, resource, http, .. } = &app.settings;
     let limits = Limits {
         workers: *workers,
-        max_connections: http.max_connections.div_ceil(*workers),
+        max_connections: http.max_connections,
         head_timeout: http.head_timeout,
     };
     let connections = Connections::new(http.max_connections_per_address, Vec::new());
