@@ -4,6 +4,7 @@
 //! are each server's own, and so are the sentences that a server says about itself. A server uses this crate, never the other server.
 
 pub mod connections;
+pub mod duration;
 pub mod healthcheck;
 pub mod listener;
 pub mod log_format;

@@ -15,9 +15,9 @@ use crate::domain::account::{check_claims, check_username};
 use crate::domain::api::Api;
 use crate::domain::audience::ISSUER_SCOPES;
 use crate::domain::client::{AuthMethod, ClientMetadata, metadata_faults};
-use crate::domain::duration::parse_seconds;
 use crate::domain::password::check_password;
 use crate::domain::secret::PlainSecret;
+use service::duration::parse_seconds;
 
 /// The shortest declared client secret, in characters: it is stored under a fast hash, so it must not be guessable.
 pub const MIN_CLIENT_SECRET: usize = 32;

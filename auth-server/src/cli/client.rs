@@ -13,10 +13,10 @@ use crate::domain::client::{
     AuthMethod, Client, ClientMetadata, ConsentMode, GrantType, metadata_faults,
 };
 
-use crate::domain::duration::parse_seconds;
 use crate::domain::secret::PlainSecret;
 use crate::store::clients::{self, NewClient};
 use crate::store::{StoreError, apis};
+use service::duration::parse_seconds;
 
 /// Its arguments.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use super::Settings;
 use super::values::{
     filter, fitting, integer, networks, parsed, path, seconds, string, text, whole,
 };
-use crate::domain::duration::format_seconds;
+use service::duration::format_seconds;
 
 /// What every variable begins with. No setting is called `port` or `service_…`: orchestrators set such variables for a service
 /// of our name.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
-use crate::domain::duration::{format_seconds, parse_seconds};
+use service::duration::{format_seconds, parse_seconds};
 
 /// A checked number as the field's own type; the bounds of every setting fit, so the sentence is never read.
 pub(super) fn fitting<T: TryFrom<i64>>(number: i64) -> Result<T, String> {

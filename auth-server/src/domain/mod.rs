@@ -7,7 +7,6 @@ pub mod authorization_request;
 pub mod client;
 pub mod consent;
 pub mod display_text;
-pub mod duration;
 pub mod grant;
 pub mod password;
 pub mod pkce;

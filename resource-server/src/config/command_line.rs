@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_flag_beats_the_file() {
-        let file = "workers = 3\nissuer = [\"https://a.example\", \"https://b.example\"]\n[keys]\nrefresh = 60\n";
+        let file = "workers = 3\nissuer = [\"https://a.example\", \"https://b.example\"]\n[keys]\nrefresh = \"1m\"\n";
         let settings = with_file(file, &["--workers", "2"]).unwrap();
         assert_eq!((settings.workers, settings.issuers.len(), settings.keys.refresh), (2, 2, 60));
         assert_eq!(settings.keys.cooldown, 30);

@@ -1,10 +1,12 @@
 //! Every setting on one page: its name in the file, its flag, its variable, its meaning with unit and default, and how it is read.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use database::DatabaseUrl;
+use service::duration::{format_seconds, parse_seconds};
 use service::log_format::LogFormat;
 use service::settings::Setting;
 use service::tls::TlsFiles;
@@ -57,6 +59,12 @@ macro_rules! key {
     (list $name:literal, $value:literal, $default:literal, $help:literal, $set:expr) => {
         Key { name: $name, value: $value, default: $default, help: $help, list: true, set: $set }
     };
+    (duration $name:literal, $default:literal, $help:literal, $($field:ident).+, $bounds:expr) => {
+        key!($name, "TIME", $default, $help, |draft, values| {
+            draft.settings.$($field).+ = seconds(values, $bounds)?;
+            Ok(())
+        })
+    };
     (number $name:literal, $default:literal, $help:literal, $($field:ident).+, $bounds:expr) => {
         key!($name, "N", $default, $help, |draft, values| {
             draft.settings.$($field).+ = number(values, $bounds)?;
@@ -65,7 +73,9 @@ macro_rules! key {
     };
 }
 
-const DAY: i64 = 86_400;
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
 
 /// Every setting, in the order of the help.
 pub(super) static KEYS: &[Key] = &[
@@ -135,12 +145,12 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }
     ),
-    key!(number "drain", "0", "Seconds that /readyz answers 503 before the server stops", drain, 0..=3_600),
+    key!(duration "drain", "0s", "How long /readyz answers 503 before the server stops", drain, 0..=HOUR),
     key!("workers", "N", "", "Worker threads [default: one per core]", |draft, values| {
         draft.settings.workers = number(values, 1..=256)?;
         Ok(())
     }),
-    key!(number "clock_leeway", "10", "Seconds that iat and nbf of a token may be ahead; exp has no leeway", clock_leeway, 0..=60),
+    key!(duration "clock_leeway", "10s", "How far iat and nbf of a token may be ahead; exp has no leeway", clock_leeway, 0..=MINUTE),
     key!("log_format", "FORM", "text", "Form of log lines: `text` or `json`", |draft, values| {
         draft.settings.log_format = match one(values)? {
             "text" => LogFormat::Text,
@@ -159,9 +169,9 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }
     ),
-    key!(number "keys.refresh", "300", "Seconds from one refresh of an issuer's keys to the next", keys.refresh, 10..=3_600),
-    key!(number "keys.cooldown", "30", "Seconds from one attempt for an unknown key to the next, per issuer", keys.cooldown, 1..=3_600),
-    key!(number "keys.max_age", "86400", "Seconds that keys live through an outage of their issuer after they were last fetched", keys.max_age, 60..=7 * DAY),
+    key!(duration "keys.refresh", "5m", "Time from one refresh of an issuer's keys to the next", keys.refresh, 10..=HOUR),
+    key!(duration "keys.cooldown", "30s", "Time from one attempt for an unknown key to the next, per issuer", keys.cooldown, 1..=HOUR),
+    key!(duration "keys.max_age", "1d", "How long keys live through an outage of their issuer after they were last fetched", keys.max_age, MINUTE..=7 * DAY),
     key!(
         "outbound.extra_ca_file",
         "FILE",
@@ -178,8 +188,8 @@ pub(super) static KEYS: &[Key] = &[
     }),
     key!(number "http.max_connections", "12000", "Connections at the same time, over all workers", http.max_connections, 1..=1_000_000),
     key!(number "http.max_connections_per_address", "512", "Connections at the same time from one address; 0 = no limit, for use behind a proxy", http.max_connections_per_address, 0..=1_000_000),
-    key!(number "http.head_timeout", "5", "Seconds for the head of a request", http.head_timeout, 1..=60),
-    key!(number "http.body_timeout", "10", "Seconds for the body of a request", http.body_timeout, 1..=600),
+    key!(duration "http.head_timeout", "5s", "Time for the head of a request", http.head_timeout, 1..=MINUTE),
+    key!(duration "http.body_timeout", "10s", "Time for the body of a request", http.body_timeout, 1..=10 * MINUTE),
 ];
 
 /// What holds between settings. `given` may lack one half of a pair.
@@ -225,16 +235,25 @@ fn parsed<T: FromStr>(values: &[String], wanted: &str) -> Result<T, String> {
     one(values)?.parse().map_err(|_| format!("must be {wanted}"))
 }
 
-fn number<T: TryFrom<i64>>(
-    values: &[String],
-    bounds: std::ops::RangeInclusive<i64>,
-) -> Result<T, String> {
+fn number<T: TryFrom<i64>>(values: &[String], bounds: RangeInclusive<i64>) -> Result<T, String> {
     let wanted = || format!("must be a whole number from {} to {}", bounds.start(), bounds.end());
     let number: i64 = one(values)?.parse().map_err(|_| wanted())?;
     if !bounds.contains(&number) {
         return Err(wanted());
     }
     T::try_from(number).map_err(|_| wanted())
+}
+
+fn seconds<T: TryFrom<i64>>(values: &[String], bounds: RangeInclusive<i64>) -> Result<T, String> {
+    let seconds = parse_seconds(one(values)?).map_err(|fault| fault.to_string())?;
+    let wanted = || {
+        let (least, most) = (format_seconds(*bounds.start()), format_seconds(*bounds.end()));
+        format!("must be from {least} to {most}")
+    };
+    if !bounds.contains(&seconds) {
+        return Err(wanted());
+    }
+    T::try_from(seconds).map_err(|_| wanted())
 }
 
 fn resource(text: &str) -> Result<Audience, String> {
@@ -281,12 +300,28 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_bounds() {
+    fn numbers_and_durations_have_bounds() {
         let leeway = KEYS.iter().find(|key| key.name == "clock_leeway").unwrap();
-        for (text, good) in [("0", true), ("60", true), ("61", false), ("-1", false), ("1s", false)]
-        {
+        for (text, good) in [
+            ("0s", true),
+            ("60s", true),
+            ("1m", true),
+            ("61s", false),
+            ("-1s", false),
+            ("1", false),
+        ] {
             assert_eq!(
                 (leeway.set)(&mut fresh_draft(), &[text.to_owned()]).is_ok(),
+                good,
+                "{text}"
+            );
+        }
+        let workers = KEYS.iter().find(|key| key.name == "workers").unwrap();
+        for (text, good) in
+            [("1", true), ("256", true), ("257", false), ("0", false), ("1s", false)]
+        {
+            assert_eq!(
+                (workers.set)(&mut fresh_draft(), &[text.to_owned()]).is_ok(),
                 good,
                 "{text}"
             );
