@@ -45,6 +45,16 @@ pub enum StartFault {
     Guard(#[from] GuardFault),
 }
 
+impl StartFault {
+    /// The exit status: 2 for what an operator has to mend first, 1 for what may pass.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Listen(..) => 1,
+            Self::Database(_) | Self::Tls(_) | Self::Guard(_) => 2,
+        }
+    }
+}
+
 /// Everything that a request may use.
 #[derive(Debug)]
 pub struct App {

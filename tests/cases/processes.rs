@@ -107,9 +107,46 @@ async fn the_health_check_says_what_readyz_says() {
         let args = if program == RESOURCE_SERVER { vec!["--issuer", &issuer.url] } else { vec![] };
         let server = Process::start(program, folder.path(), port, &args).await;
         assert_eq!(check(), Some(0));
+        let json = run(program, folder.path(), &["healthcheck", "--json", "--listen", &listen], "");
+        let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!(json, serde_json::json!({ "ready": true, "status": 200 }));
         server.stop().await;
         assert_eq!(check(), Some(1));
     }
+}
+
+/// Exit status 2: an operator has to mend something first. All of it is told, and nothing was begun.
+#[tokio::test]
+async fn the_resource_server_tells_every_file_that_is_wrong_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |args: &[&str], wrong: &[&str]| {
+        let output = run(RESOURCE_SERVER, folder.path(), args, "");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for wrong in wrong {
+            assert!(said.contains(wrong), "{wrong} is missing in: {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    };
+    let authorities = ["--outbound-extra-ca-file", "no-ca.pem"];
+    let mut serve = vec!["serve", "--database", "postgres://u:hunter2@db/x"];
+    serve.extend(["--tls-cert", "no-cert.pem", "--tls-key", "no-key.pem"]);
+    serve.extend(authorities);
+    refused(&serve, &["PostgreSQL", "no-cert.pem", "no-key.pem", "no-ca.pem"]);
+    refused(&[["serve"].as_slice(), &authorities].concat(), &["no-ca.pem"]);
+    let mut explain = vec!["explain", "--token-file", "no-token", "--request", "BREW /tea"];
+    explain.extend(authorities);
+    refused(&explain, &["--token-file", "--request", "no-ca.pem"]);
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "no database was made");
+}
+
+#[tokio::test]
+async fn a_token_that_would_be_refused_is_exit_status_1() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "no.token").unwrap();
+    let output = run(RESOURCE_SERVER, folder.path(), &["explain", "--token-file", "token"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// SIGHUP loads a new certificate; one that does not fit its key changes nothing.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use shared_types::{AccessTokenClaims, Clock as _, CompactJws, Rules, SystemClock, UnixSeconds};
 
-use super::Failed;
+use super::{CliError, preflight};
 use crate::app::guard_options;
 use crate::config::Settings;
 use crate::endpoints::timestamp::rfc3339;
@@ -56,10 +56,15 @@ enum Outcome {
     Skipped,
 }
 
-/// Checks the token; `Err` when a request with it would be refused.
-pub async fn run(settings: Settings, args: Args) -> Result<(), Failed> {
-    let token = read_token(&args.token_file)?;
-    let needs = args.request.as_deref().map(needs_of).transpose()?;
+/// Checks the token. Exit status 1 when a request with it would be refused, 2 when there is nothing to check it with.
+pub async fn run(settings: Settings, args: Args) -> Result<(), CliError> {
+    let token = read_token(&args.token_file);
+    let needs = args.request.as_deref().map(needs_of).transpose();
+    let faults = [token.as_ref().err().cloned(), needs.as_ref().err().cloned()];
+    let faults = faults.into_iter().chain([preflight::authorities(&settings)]).flatten();
+    let (Ok(token), Ok(needs), None) = (token, needs, faults.clone().next()) else {
+        return Err(CliError::Faults(faults.collect()));
+    };
     let now = SystemClock.now();
     let (verifier, keys) = fetch_keys(&settings, &token).await;
     let mut report = Report { checks: Vec::new(), now };
@@ -71,11 +76,11 @@ pub async fn run(settings: Settings, args: Args) -> Result<(), Failed> {
     // What is said above is for people; this is what the server would do.
     let accepted = verifier.verify(&token, now).is_ok() && !scope_failed;
     report.print(accepted, &token, args.json);
-    if accepted { Ok(()) } else { Err(Failed(String::new())) }
+    if accepted { Ok(()) } else { Err(CliError::Failed(String::new())) }
 }
 
-fn read_token(path: &Path) -> Result<String, Failed> {
-    let fault = |error: std::io::Error| Failed(format!("the token cannot be read: {error}"));
+fn read_token(path: &Path) -> Result<String, String> {
+    let fault = |error: std::io::Error| format!("--token-file: the token cannot be read: {error}");
     let mut text = String::new();
     if path.as_os_str() == "-" {
         std::io::stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(fault)?;
@@ -92,17 +97,14 @@ fn read_token(path: &Path) -> Result<String, Failed> {
 }
 
 /// What the route of `METHOD PATH` needs.
-fn needs_of(request: &str) -> Result<Needs, Failed> {
-    let (method, path) =
-        request.split_once(' ').ok_or_else(|| Failed("--request must be METHOD PATH".into()))?;
+fn needs_of(request: &str) -> Result<Needs, String> {
+    let (method, path) = request.split_once(' ').ok_or("--request: must be METHOD PATH")?;
     let path = path.split('?').next().unwrap_or(path);
     let table = table();
     let route = table
         .iter()
         .find(|route| route.method.eq_ignore_ascii_case(method) && matches(route.path, path));
-    route
-        .map(|route| route.needs)
-        .ok_or_else(|| Failed("--request names no route of this API".into()))
+    route.map(|route| route.needs).ok_or_else(|| "--request: names no route of this API".to_owned())
 }
 
 /// Whether `path` is one of `pattern`, in which `{id}` stands for any one segment.

@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod healthcheck;
+pub mod preflight;
 pub mod serve;
 
 use std::ffi::OsString;
@@ -9,10 +10,37 @@ use std::process::ExitCode;
 
 use crate::config::Command;
 
-/// Why a command did not do what it was asked to: exit status 1.
+use crate::app::StartFault;
+
+/// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Failed(pub String);
+pub enum CliError {
+    /// What was asked, or what the settings name, is wrong: exit status 2, every fault listed, nothing started.
+    #[error("{}", .0.join("\n"))]
+    Faults(Vec<String>),
+    /// It could not be done: exit status 1. Empty: everything is said already.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Faults(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+impl From<StartFault> for CliError {
+    fn from(fault: StartFault) -> Self {
+        match fault.status() {
+            2 => Self::Faults(vec![fault.to_string()]),
+            _ => Self::Failed(fault.to_string()),
+        }
+    }
+}
 
 /// Runs the program with the arguments of the command line, the program's name first. Status 2: the settings do not hold, nothing was started.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -22,31 +50,31 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match command {
         Command::Serve => in_runtime(serve::run(settings)),
-        Command::Healthcheck => healthcheck::run(&settings),
+        Command::Healthcheck(args) => healthcheck::run(&settings, &args),
         Command::Explain(args) => in_runtime(explain::run(settings, args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failed) => {
-            complain(&failed);
-            ExitCode::FAILURE
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(error.status())
         }
     }
 }
 
 #[expect(clippy::print_stderr, reason = "a command speaks to whoever called it")]
-fn complain(failed: &Failed) {
-    if !failed.0.is_empty() {
-        eprintln!("resource-server: {failed}");
+fn complain(error: &CliError) {
+    for line in error.to_string().lines() {
+        eprintln!("resource-server: {line}");
     }
 }
 
 /// Runs to the end on this thread: the server's workers and the database bring threads of their own.
-fn in_runtime(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+fn in_runtime(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
         .build()
-        .map_err(|error| Failed(error.to_string()))?;
+        .map_err(|error| CliError::Failed(error.to_string()))?;
     runtime.block_on(work)
 }

@@ -3,21 +3,22 @@
 use service::log_format;
 use service::process::{End, Signals, raise_file_limit};
 
-use super::Failed;
+use super::{CliError, preflight};
 use crate::app::Ports;
 use crate::config::Settings;
 use crate::server::{Running, spawn};
 
 /// Runs until SIGTERM or SIGINT. `Err` when it could not start, or had to end by itself.
-pub async fn run(settings: Settings) -> Result<(), Failed> {
+pub async fn run(settings: Settings) -> Result<(), CliError> {
+    preflight::of_server(&settings)?;
     log_format::init(settings.log_format, &settings.log);
     if let Err(error) = raise_file_limit() {
         log::warn!(error:%; "the limit of open files stays as it was");
     }
     // Before the first request: a signal that comes during the start is not lost.
-    let mut signals = Signals::listen().map_err(|error| Failed(format!("signals: {error}")))?;
-    let running =
-        spawn(settings, Ports::default()).await.map_err(|fault| Failed(fault.to_string()))?;
+    let mut signals =
+        Signals::listen().map_err(|error| CliError::Failed(format!("signals: {error}")))?;
+    let running = spawn(settings, Ports::default()).await?;
     announce(&running);
     let end = signals.wait(|| running.reload_tls(), || running.app().database.is_healthy()).await;
     log::info!("stopping");
@@ -27,7 +28,7 @@ pub async fn run(settings: Settings) -> Result<(), Failed> {
             log::info!("stopped");
             Ok(())
         }
-        End::DiskFailed => Err(Failed("the disk has failed".into())),
+        End::DiskFailed => Err(CliError::Failed("the disk has failed".into())),
     }
 }
 

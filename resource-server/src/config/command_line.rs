@@ -11,7 +11,7 @@ use toml::Value;
 
 use super::Settings;
 use super::keys::{Draft, KEYS, Key, PREFIX, finish};
-use crate::cli::explain;
+use crate::cli::{explain, healthcheck};
 
 /// What the program is asked to do.
 #[derive(Debug, clap::Subcommand)]
@@ -19,7 +19,7 @@ pub enum Command {
     /// Run the server
     Serve,
     /// Ask the running server whether it is ready: exit status 0 only then
-    Healthcheck,
+    Healthcheck(healthcheck::Args),
     /// Check a token in words, one line a check: exit status 1 if the request would be refused
     Explain(explain::Args),
 }
