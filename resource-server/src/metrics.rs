@@ -7,7 +7,7 @@ use actix_web::web::Data;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use service::metrics::{self, RequestDurations};
 
@@ -25,6 +25,12 @@ pub struct Metrics {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CauseLabels {
     cause: &'static str,
+}
+
+/// The issuers of the settings, so a short list.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct IssuerLabels {
+    issuer: String,
 }
 
 impl fmt::Debug for Metrics {
@@ -64,10 +70,8 @@ impl Metrics {
         keys: &[KeyStatus],
         database: &database::Statistics,
     ) -> Result<String, fmt::Error> {
-        let keys: Vec<Registry> =
-            keys.iter().enumerate().map(|(index, key)| key_registry(index, key)).collect();
-        let database = database_registry(database);
-        metrics::page(std::iter::once(&self.registry).chain(&keys).chain([&database]))
+        let (keys, database) = (key_registry(keys), database_registry(database));
+        metrics::page([&self.registry, &keys, &database])
     }
 }
 
@@ -76,20 +80,25 @@ pub async fn get(app: Data<App>) -> HttpResponse {
     metrics::answer(app.metrics.page(&app.guard.key_status(), &app.database.statistics()))
 }
 
-/// Issuers are numbered in the order of the settings; a metric name with the number keeps the page valid without repeated headers.
-fn key_registry(index: usize, status: &KeyStatus) -> Registry {
-    let mut registry = Registry::with_prefix(format!("issuer_{index}"));
-    let gauges = [
-        ("keys", "Keys of the issuer", i64::try_from(status.keys).unwrap_or(i64::MAX)),
-        (
-            "keys_age_seconds",
-            "Seconds since the keys were fetched; -1: never",
-            status.age.unwrap_or(-1),
-        ),
-        ("keys_usable", "1 while tokens of the issuer can be checked", i64::from(status.usable)),
+fn key_registry(statuses: &[KeyStatus]) -> Registry {
+    type Value = fn(&KeyStatus) -> i64;
+    let gauges: [(&str, &str, Value); 3] = [
+        ("keys", "Keys of the issuer", |status| i64::try_from(status.keys).unwrap_or(i64::MAX)),
+        ("keys_age_seconds", "Seconds since the keys were fetched; -1: never", |status| {
+            status.age.unwrap_or(-1)
+        }),
+        ("keys_usable", "1 while tokens of the issuer can be checked", |status| {
+            i64::from(status.usable)
+        }),
     ];
+    let mut registry = Registry::with_prefix("resource_server_issuer");
     for (name, help, value) in gauges {
-        registry.register(name, help, ConstGauge::new(value));
+        let family = Family::<IssuerLabels, Gauge>::default();
+        for status in statuses {
+            let issuer = status.issuer.to_string();
+            family.get_or_create(&IssuerLabels { issuer }).set(value(status));
+        }
+        registry.register(name, help, family);
     }
     registry
 }
@@ -125,7 +134,9 @@ mod tests {
         let page = metrics.page(&keys, &database::Statistics::default()).unwrap();
         for line in [
             "resource_server_refused_total{cause=\"expired\"} 1",
-            "issuer_0_keys_age_seconds 7",
+            "resource_server_issuer_keys{issuer=\"https://id.example\"} 2",
+            "resource_server_issuer_keys_age_seconds{issuer=\"https://id.example\"} 7",
+            "resource_server_issuer_keys_usable{issuer=\"https://id.example\"} 1",
             "route=\"/documents\"",
         ] {
             assert!(page.contains(line), "{line}\n{page}");
