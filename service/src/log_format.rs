@@ -109,9 +109,10 @@ fn json_line(record: &Record<'_>, time: &str, request_id: &str) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-/// A field's value: numbers stay numbers in JSON.
+/// A field's value: numbers and booleans stay what they are in JSON.
 #[derive(Debug)]
 enum Field {
+    Bool(bool),
     Number(i64),
     Text(String),
 }
@@ -119,6 +120,7 @@ enum Field {
 impl Field {
     fn into_json(self) -> serde_json::Value {
         match self {
+            Self::Bool(truth) => truth.into(),
             Self::Number(number) => number.into(),
             Self::Text(text) => text.into(),
         }
@@ -128,6 +130,7 @@ impl Field {
 impl Display for Field {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Bool(truth) => truth.fmt(f),
             Self::Number(number) => number.fmt(f),
             Self::Text(text) => f.write_str(text),
         }
@@ -138,8 +141,11 @@ fn fields(record: &Record<'_>) -> Vec<(String, Field)> {
     struct Collect(Vec<(String, Field)>);
     impl<'kvs> VisitSource<'kvs> for Collect {
         fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-            let field =
-                value.to_i64().map_or_else(|| Field::Text(value.to_string()), Field::Number);
+            let field = value
+                .to_bool()
+                .map(Field::Bool)
+                .or_else(|| value.to_i64().map(Field::Number))
+                .unwrap_or_else(|| Field::Text(value.to_string()));
             self.0.push((key.to_string(), field));
             Ok(())
         }
@@ -216,14 +222,21 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_numbers_and_its_own_names() {
+    fn json_keeps_numbers_booleans_and_its_own_names() {
         with_record(
             "m",
-            &[("status", Value::from(200)), ("level", Value::from("forged"))],
+            &[
+                ("status", Value::from(200)),
+                ("usable", Value::from(true)),
+                ("said", Value::from("true")),
+                ("level", Value::from("forged")),
+            ],
             |record| {
                 let line: serde_json::Value =
                     serde_json::from_str(&json_line(record, "t", "7-1")).unwrap();
                 assert_eq!(line["status"], 200);
+                assert_eq!(line["usable"], true);
+                assert_eq!(line["said"], "true", "text stays text");
                 assert_eq!(line["level"], "INFO");
                 assert_eq!(line["request_id"], "7-1");
             },

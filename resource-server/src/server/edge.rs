@@ -1,7 +1,7 @@
 //! What every request passes through: its id, the access log, the metrics, and headers that every answer carries.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -48,9 +48,14 @@ pub async fn edge(
                     .extensions()
                     .get::<RefusedBecause>()
                     .map(|because| because.0),
-                seconds: started.elapsed().as_secs_f64(),
+                took: started.elapsed(),
             };
-            app.metrics.requests.observe(line.route, line.method, line.status, line.seconds);
+            app.metrics.requests.observe(
+                line.route,
+                line.method,
+                line.status,
+                line.took.as_secs_f64(),
+            );
             if let Some(cause) = line.cause {
                 app.metrics.count_refused(cause);
             }
@@ -90,24 +95,24 @@ struct Line {
     status: u16,
     client: Option<IpAddr>,
     cause: Option<&'static str>,
-    seconds: f64,
+    took: Duration,
 }
 
 impl Line {
     fn log(&self) {
-        let Self { method, route, status, client, cause, seconds } = *self;
+        let Self { method, route, status, client, cause, took } = *self;
         let level = access_level(route);
         if !log::log_enabled!(target: ACCESS, level) {
             return;
         }
         let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
-        let ms = format!("{:.3}", seconds * 1_000.0);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         match cause {
             None => {
-                log::log!(target: ACCESS, level, method, route, status, client, ms; "{method} {route} {status}");
+                log::log!(target: ACCESS, level, method, route, status, client, micros; "{method} {route} {status}");
             }
             Some(cause) => {
-                log::log!(target: ACCESS, level, method, route, status, cause, client, ms; "{method} {route} {status}");
+                log::log!(target: ACCESS, level, method, route, status, cause, client, micros; "{method} {route} {status}");
             }
         }
     }
