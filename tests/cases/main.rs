@@ -8,6 +8,7 @@ mod flows;
 mod house;
 mod jwks;
 mod oidc;
+mod openapi;
 mod operations;
 mod processes;
 mod properties;

@@ -9,7 +9,7 @@ use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, Paths,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, SchemaType, Type};
 use utoipa::openapi::security::{OpenIdConnect, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, Info, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
@@ -54,6 +54,10 @@ pub fn document(base: &str, metadata_url: String) -> OpenApi {
         .security_scheme(SCHEME, scheme)
         .schema("Problem", problem_schema())
         .schema("WhoAmI", whoami_schema())
+        .schema(
+            "OpenApi",
+            texts(&["openapi"]).additional_properties(Some(AdditionalProperties::FreeForm(true))),
+        )
         .schema("Status", texts(&["status"]))
         .schema("Readiness", readiness_schema())
         .schema("ProtectedResourceMetadata", metadata_schema());
@@ -182,7 +186,8 @@ fn query(name: &str, schema: ObjectBuilder) -> ParameterBuilder {
 
 fn problem_schema() -> RefOr<Schema> {
     let object = texts(&["title"]).property("type", text()).property("detail", text());
-    object.property("status", integer()).required("status").into()
+    let error = text().description(Some("The error code of RFC 6750, when the token is at fault"));
+    object.property("status", integer()).required("status").property("error", error).into()
 }
 
 fn whoami_schema() -> RefOr<Schema> {

@@ -56,7 +56,7 @@ pub fn table() -> Vec<ApiRoute> {
         route("DELETE", documents::ONE, WRITE, "deleteDocument", "Remove a document", None, ("204", "Removed", None), || web::delete().to(documents::delete)),
         route("POST", share::PATH, SHARE, "shareDocument", "Share a document, when its owner clears it", Some("Share"), ("200", "Shared", None), || web::post().to(share::post)),
         route("GET", whoami::PATH, Needs::AnyToken, "whoami", "What your token says", None, ("200", "Who you are", Some("WhoAmI")), || web::get().to(whoami::get)),
-        route("GET", openapi::PATH, Needs::Nothing, "openapi", "This document", None, ("200", "OpenAPI 3.1", None), || web::get().to(openapi::get)),
+        route("GET", openapi::PATH, Needs::Nothing, "openapi", "This document", None, ("200", "OpenAPI 3.1", Some("OpenApi")), || web::get().to(openapi::get)),
     ]
 }
 

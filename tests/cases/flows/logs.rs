@@ -3,12 +3,15 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use tests::browser::Browser;
-use tests::client::sign_in;
+use tests::client::{Client, sign_in};
 use tests::http::Http;
 use tests::realm::{End, Realm};
 use tests::world::{ALICE, SECRET};
 
 use crate::processes::AUTH_SERVER;
+
+/// A client that nobody has registered, and that would rather write lines of its own.
+const STRANGER: &str = "stranger\" client_id=web\nINFO security: forged";
 
 /// Goes through every endpoint, well and badly; gives every secret that was seen on the way.
 async fn everything(realm: &Realm) -> Vec<String> {
@@ -40,6 +43,11 @@ async fn everything(realm: &Realm) -> Vec<String> {
     let access = tokens.member("access_token");
     web.userinfo(&access).await.expect(200);
     web.introspect(&access).await.expect(200);
+    for id in ["web", STRANGER] {
+        let wrong = Client::new(&realm.issuer, id, "not-the-secret-of-any-client", "");
+        wrong.introspect(&access).await.expect(401);
+        wrong.revoke(&access).await.expect(401);
+    }
     // Tokens and codes in places where they do not belong.
     let http = Http::new();
     http.get(&format!("{}/userinfo?access_token={access}", realm.issuer)).await;
@@ -89,6 +97,7 @@ async fn no_secret_reaches_the_log_and_every_event_does() {
             "code_issued",
             "token_issued",
             "token_refused",
+            "client_refused",
             "code_replayed",
             "revoked",
             "signed_out",
@@ -118,6 +127,42 @@ async fn no_secret_reaches_the_log_and_every_event_does() {
             }
         }
     }
+}
+
+/// Who reads of a theft has to know whose grant it was, and through which client.
+#[tokio::test]
+async fn security_events_name_the_client_and_the_person_and_never_a_stranger() {
+    let mut realm = Realm::start(AUTH_SERVER, &["--log-format", "json"]).await;
+    everything(&realm).await;
+    realm.end(End::Asked).await;
+    let log = realm.log();
+    assert!(!log.contains("stranger") && !log.contains("forged"), "{log}");
+    let lines: Vec<serde_json::Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let events = |name: &str| -> Vec<&serde_json::Value> {
+        let found: Vec<_> = lines.iter().filter(|line| line["event"] == name).collect();
+        assert!(!found.is_empty(), "{name} is missing in:\n{log}");
+        found
+    };
+    for name in
+        ["token_issued", "code_replayed", "refresh_retried", "refresh_reuse_detected", "revoked"]
+    {
+        for line in events(name) {
+            let (client, subject) = (&line["client_id"], line["sub"].as_str().unwrap_or_default());
+            let is_whole = match client.as_str() {
+                Some("web") => subject.starts_with("acct_"),
+                Some("machine") => subject == "machine",
+                _ => false,
+            };
+            assert!(is_whole, "{line}");
+        }
+    }
+    let known = |line: &&&serde_json::Value| line["client_id"] == "web";
+    let refused = events("token_refused");
+    assert!(refused.iter().filter(known).any(|line| line["error"] == "invalid_grant"), "{log}");
+    let unproven = events("client_refused");
+    assert_eq!(unproven.iter().filter(known).count(), 2, "one each at /introspect and /revoke");
+    assert!(unproven.iter().any(|line| line.get("client_id").is_none()), "{log}");
 }
 
 #[tokio::test]
