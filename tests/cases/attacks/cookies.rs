@@ -65,7 +65,7 @@ async fn a_planted_duplicate_that_proves_nothing_changes_nothing() {
     let known = format!("as_known={}", attacker.cookie(HOST, "as_known").unwrap());
     let made_up = format!("as_session={}", "A".repeat(59));
     let planted: Vec<&[u8]> = [&ended, &browser_id, &known, &made_up]
-        .map(|pair| pair.as_bytes())
+        .map(String::as_bytes)
         .into_iter()
         .chain([&b"as_session=\xff"[..], b"as_session=", b"as_browser=x", b"as_known=x"])
         .collect();
