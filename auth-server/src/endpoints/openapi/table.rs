@@ -1,4 +1,5 @@
-//! How each route is used: one row for each row of the table of routes; a test holds the two together.
+//! How each route is used, for the [OpenAPI document](https://spec.openapis.org/oas/v3.1.0): one row for each row of the table of routes; a
+//! test holds the two together.
 
 use actix_web::http::Method;
 
