@@ -111,6 +111,10 @@ async fn userinfo_takes_the_token_in_header_or_form_and_nowhere_else() {
             "query and header",
             http.request(Method::GET, &format!("{url}?access_token={token}")).bearer_auth(&token),
         ),
+        (
+            "escaped in the query, and header",
+            http.request(Method::GET, &format!("{url}?access%5Ftoken={token}")).bearer_auth(&token),
+        ),
         ("two headers", http.request(Method::GET, &url).bearer_auth(&token).bearer_auth(&token)),
         ("twice in the form", post().form(&[("access_token", &token), ("access_token", &token)])),
         ("json", post().json(&json!({"access_token": token}))),
@@ -119,7 +123,8 @@ async fn userinfo_takes_the_token_in_header_or_form_and_nowhere_else() {
         assert_eq!(answer.challenge().get("error"), "invalid_request", "{why}");
     }
     let bare = http.get(&url).await.expect(401);
-    assert_eq!((bare.challenge().scheme.as_str(), bare.challenge().names().len()), ("Bearer", 0));
+    let challenge = bare.challenge();
+    assert_eq!((challenge.scheme.as_str(), challenge.names()), ("Bearer", vec!["realm"]));
     for token in ["x", "a.b.c"] {
         let answer = web.userinfo(token).await.expect(401);
         assert_eq!(answer.challenge().get("error"), "invalid_token");

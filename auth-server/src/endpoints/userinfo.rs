@@ -25,6 +25,9 @@ pub const PATH: &str = "/userinfo";
 /// The scope token that makes an access token good here.
 const OPENID: &str = "openid";
 
+/// The protection space of its challenges (RFC 9110 section 11.5).
+const REALM: &str = "userinfo";
+
 /// The token stands in the header.
 pub async fn get(app: web::Data<App>, request: HttpRequest) -> Result<HttpResponse, UserinfoError> {
     answer(&app, &bearer(&request, None)?).await
@@ -81,7 +84,8 @@ pub enum UserinfoError {
 fn bearer(request: &HttpRequest, in_form: Option<&str>) -> Result<PlainSecret, UserinfoError> {
     // "Because of the security weaknesses associated with the URI method [..] it SHOULD NOT be used" (RFC 6750 section 2.3); OAuth 2.1
     // dropped it. A client that uses it should learn so at once, since the token is already in somebody's log.
-    if request.query_string().split('&').any(|pair| pair.starts_with("access_token=")) {
+    let mut in_query = url::form_urlencoded::parse(request.query_string().as_bytes());
+    if in_query.any(|(name, _)| name == "access_token") {
         return Err(UserinfoError::Placement);
     }
     let mut headers = request.headers().get_all(AUTHORIZATION);
@@ -178,17 +182,20 @@ impl UserinfoError {
         }
     }
 
-    /// The challenge: "The resource server MUST include the HTTP "WWW-Authenticate" response header field" (RFC 6750 section 3).
+    /// The challenge: "The resource server MUST include the HTTP "WWW-Authenticate" response header field", and its scheme "MUST be
+    /// followed by one or more auth-param values" (RFC 6750 section 3): the realm always is one.
     fn challenge(&self) -> Option<String> {
+        let bare = format!("Bearer realm=\"{REALM}\"");
         let Some(code) = self.code() else {
-            return Some("Bearer".to_owned());
+            return Some(bare);
         };
         let scope = match code {
             ErrorCode::InsufficientScope => format!(", scope=\"{OPENID}\""),
             ErrorCode::InvalidRequest | ErrorCode::InvalidToken => String::new(),
             _ => return None,
         };
-        Some(format!("Bearer error=\"{code}\", error_description=\"{}\"{scope}", description(code)))
+        let description = description(code);
+        Some(format!("{bare}, error=\"{code}\", error_description=\"{description}\"{scope}"))
     }
 }
 
@@ -249,12 +256,14 @@ mod tests {
 
     #[test]
     fn a_token_in_the_query_is_refused_aloud() {
-        let request = TestRequest::get().uri("/userinfo?x=1&access_token=abc");
-        assert_eq!(token_of(request, None), Err(UserinfoError::Placement));
+        for query in ["x=1&access_token=abc", "access%5Ftoken=abc", "access_token"] {
+            let request = TestRequest::get().uri(&format!("/userinfo?{query}"));
+            assert_eq!(token_of(request, None), Err(UserinfoError::Placement), "{query}");
+        }
     }
 
     #[test]
-    fn no_token_is_answered_by_a_bare_challenge() {
+    fn no_token_is_answered_by_a_challenge_without_an_error() {
         for request in [
             TestRequest::get(),
             with_header("Bearer"),
@@ -263,7 +272,7 @@ mod tests {
         ] {
             assert_eq!(token_of(request, None), Err(UserinfoError::NoToken));
         }
-        assert_eq!(UserinfoError::NoToken.challenge().unwrap(), "Bearer");
+        assert_eq!(UserinfoError::NoToken.challenge().unwrap(), "Bearer realm=\"userinfo\"");
         assert_eq!(UserinfoError::NoToken.status_code(), StatusCode::UNAUTHORIZED);
     }
 
@@ -272,7 +281,7 @@ mod tests {
         let error = UserinfoError::Scope;
         assert_eq!(error.status_code(), StatusCode::FORBIDDEN);
         let challenge = error.challenge().unwrap();
-        assert!(challenge.starts_with("Bearer error=\"insufficient_scope\""), "{challenge}");
+        assert!(challenge.contains(", error=\"insufficient_scope\""), "{challenge}");
         assert!(challenge.ends_with(", scope=\"openid\""), "{challenge}");
     }
 }
