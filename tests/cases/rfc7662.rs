@@ -1,4 +1,4 @@
-//! Token introspection (RFC 7662, protocol.md section 6): who may ask, and what the answer says.
+//! Token introspection (RFC 7662): who may ask, and what the answer says.
 
 use serde_json::json;
 use tests::client::Client;

@@ -1,4 +1,4 @@
-//! Throttling that cannot lock a person out (protocol.md section 4): counted before any hash, by account, address and known browser.
+//! Throttling that cannot lock a person out: counted before any hash, by account, address and known browser.
 
 use auth_server::domain::password::{Place, Standing};
 use auth_server::domain::row_id::RowId;

@@ -170,7 +170,7 @@ impl Realm {
     }
 }
 
-/// A command takes effect within five seconds (contract.md): asks until it has.
+/// A command takes effect within five seconds, as docs/operating.md promises: asks until it has.
 ///
 /// # Panics
 /// When it has not.

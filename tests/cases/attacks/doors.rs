@@ -5,7 +5,7 @@ use tests::http::Http;
 use tests::oracle::{Alg, Key, Token, read};
 use tests::world::World;
 
-/// The token classes of attacks.md at our own resource, userinfo, and at introspection.
+/// Forged in every part at our own resource, userinfo, and at introspection.
 #[tokio::test]
 async fn forged_tokens_open_neither_userinfo_nor_introspection() {
     let world = World::start().await;
@@ -69,7 +69,7 @@ async fn forged_tokens_open_neither_userinfo_nor_introspection() {
     web.userinfo(&real).await.expect(200);
 }
 
-/// attacks.md 42 to 44: odd paths reach nothing that has rules of its own.
+/// Odd paths reach nothing that has rules of its own.
 #[tokio::test]
 async fn odd_paths_are_404_and_never_another_route() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Forged forms and planted cookies against the authorization server's pages (RFC 9700 section 4.7, protocol.md section 3).
+//! Forged forms and planted cookies against the authorization server's pages (RFC 9700 section 4.7).
 
 use reqwest::Method;
 use tests::browser::{Browser, Page};

@@ -1,4 +1,4 @@
-//! `prompt`, `max_age`, `login_hint`, `id_token_hint` and `response_mode` (OpenID Connect Core section 3.1.2.1, protocol.md section 3).
+//! `prompt`, `max_age`, `login_hint`, `id_token_hint` and `response_mode` (OpenID Connect Core section 3.1.2.1).
 
 use tests::browser::{Browser, Page};
 use tests::client::{Client, Pending, sign_in};

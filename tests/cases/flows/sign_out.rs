@@ -1,4 +1,4 @@
-//! Signing out (OpenID Connect RP-Initiated Logout, protocol.md section 3): who may end a session, and where the browser goes.
+//! Signing out (OpenID Connect RP-Initiated Logout): who may end a session, and where the browser goes.
 
 use reqwest::Method;
 use tests::browser::{Browser, Page};

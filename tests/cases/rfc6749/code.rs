@@ -1,4 +1,4 @@
-//! Redeeming a code (RFC 6749 section 4.1.3, protocol.md section 1): what binds it, how long it lives, and what a replay costs.
+//! Redeeming a code (RFC 6749 section 4.1.3): what binds it, how long it lives, and what a replay costs.
 
 use tests::client::Client;
 use tests::http::Answer;

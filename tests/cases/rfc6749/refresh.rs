@@ -1,4 +1,4 @@
-//! Refresh tokens (RFC 6749 section 6, RFC 9700 section 4.14, protocol.md section 1): idempotent rotation, theft, and every end.
+//! Refresh tokens (RFC 6749 section 6, RFC 9700 section 4.14): idempotent rotation, theft, and every end.
 
 use tests::client::Client;
 use tests::http::Answer;

@@ -1,4 +1,4 @@
-//! Resource indicators (RFC 8707, protocol.md section 2): a token for one API is no token for another.
+//! Resource indicators (RFC 8707): a token for one API is no token for another.
 
 use tests::browser::Browser;
 use tests::client::{Client, Pending, sign_in};

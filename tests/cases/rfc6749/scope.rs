@@ -1,4 +1,4 @@
-//! Scopes (RFC 6749 section 3.3, protocol.md section 2): asked for, narrowed, granted, and always told.
+//! Scopes (RFC 6749 section 3.3): asked for, narrowed, granted, and always told.
 
 use tests::oracle::read;
 use tests::seed::{self, client};
