@@ -181,7 +181,7 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     pub(crate) fn check_signature(&self, key: &VerifyingKey) -> Result<(), TokenFault> {
-        if key.verifies(self.jws.signing_input, self.jws.signature) {
+        if key.verifies(self.jws.signing_input.as_bytes(), self.jws.signature) {
             Ok(())
         } else {
             Err(TokenFault::Signature)

@@ -10,3 +10,4 @@ mod keys;
 mod signature;
 mod size;
 mod unread;
+mod wycheproof;
