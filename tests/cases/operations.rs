@@ -1,4 +1,5 @@
-//! What an operator relies on: what costs a write and what does not, the metrics, and two instances on one database.
+//! What an operator relies on: what costs a write and what does not, the metrics, two instances on one database, and what a server
+//! says that has lost it.
 
 use std::sync::Arc;
 
@@ -106,6 +107,30 @@ async fn metrics_have_a_listener_of_their_own_and_count_what_happens() {
     }
     let later = http.get(&format!("http://{at}/metrics")).await.text();
     assert!(!later.contains("made-up") && !later.contains("/token/x"), "{later}");
+}
+
+/// What it knew last counts for five seconds. After that it says that it cannot tell, and nobody is let in or kept out by old news.
+#[tokio::test]
+async fn without_its_database_a_server_answers_503_and_says_when_to_ask_again() {
+    let world = World::start().await;
+    let (machine, http) = (world.machine(), Http::new());
+    let at = |path: &str| format!("{}{path}", world.auth.issuer);
+    machine.client_credentials("documents:read").await.expect(200);
+    let app = world.auth.running.app().clone();
+    background::run(async move { app.database.close().await }).await;
+    http.get(&at("/jwks.json")).await.expect(200);
+    world.clock.advance(6);
+    let token = machine.client_credentials("documents:read").await.expect(503);
+    let keys = http.get(&at("/jwks.json")).await.expect(503);
+    for answer in [token, keys] {
+        assert_eq!(answer.error(), "temporarily_unavailable", "{}", answer.url);
+        let seconds: u32 = answer.header("Retry-After").parse().expect("a number of seconds");
+        assert!((1..=60).contains(&seconds), "{}: {seconds}", answer.url);
+        assert_eq!(answer.header("Cache-Control"), "no-store", "{}", answer.url);
+    }
+    let ready = http.get(&at("/readyz")).await.expect(503);
+    assert_eq!(ready.json()["status"], "not ready");
+    http.get(&at("/healthz")).await.expect(200);
 }
 
 /// A second instance on the same database: what one hands out the other takes, and races across both have one winner.

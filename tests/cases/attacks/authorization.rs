@@ -38,6 +38,34 @@ async fn a_code_goes_only_where_it_was_registered() {
     }
 }
 
+/// Section 2.6: "the authorization endpoint [..] MUST NOT support CORS", and no page behind it does: no script of another origin
+/// reads what a browser is told there.
+#[tokio::test]
+async fn no_script_of_another_origin_reads_the_authorization_endpoint_or_its_pages() {
+    let world = World::start().await;
+    let (web, http) = (world.web(), Http::new());
+    let authorize = web.begin("openid", "cors").url();
+    let login = http.get(&authorize).await.expect(303).header("Location").to_owned();
+    let mut asked = 0;
+    for url in [authorize.clone(), authorize.replace("client_id=web", "client_id=nobody"), login] {
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            let request = http
+                .request(method.clone(), &url)
+                .header("Origin", "https://web.example")
+                .header("Access-Control-Request-Method", "GET");
+            let answer = send(request).await;
+            let told: Vec<_> = answer
+                .headers
+                .keys()
+                .filter(|name| name.as_str().starts_with("access-control-"))
+                .collect();
+            assert!(told.is_empty(), "{method} {url}: {told:?}");
+            asked += usize::from(answer.status < 404);
+        }
+    }
+    assert!(asked >= 5, "the questions reach the endpoint: {asked}");
+}
+
 /// Section 4.2: neither our pages nor our redirects send a referrer, and our pages load nothing that could receive one.
 #[tokio::test]
 async fn no_referrer_carries_a_code_or_state_away() {
