@@ -1,5 +1,7 @@
 //! Both servers as real processes: how they start, refuse to start, tell their health, reload, and stop.
 
+use std::process::Command;
+
 use shared_types::{Clock as _, SystemClock};
 use tests::http::{Http, try_send};
 use tests::oracle::FakeIssuer;
@@ -58,40 +60,55 @@ async fn every_wrong_setting_is_told_at_once_and_nothing_is_started() {
     }
 }
 
+#[test]
+fn a_flag_beats_the_environment_and_that_beats_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("s.toml"), "drain = 3\nworkers = 1\n").unwrap();
+    let drain = |variable: Option<&str>, flags: &[&str]| {
+        let mut command = Command::new(AUTH_SERVER);
+        command.args(["config", "--json", "--config", "s.toml"]).args(flags);
+        command.current_dir(folder.path()).env_remove("AUTH_SERVER_DRAIN");
+        command.envs(variable.map(|value| ("AUTH_SERVER_DRAIN", value)));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let settings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (settings["drain"].as_u64(), settings["workers"].as_u64())
+    };
+    assert_eq!(drain(None, &[]), (Some(3), Some(1)));
+    assert_eq!(drain(Some("4"), &[]), (Some(4), Some(1)));
+    assert_eq!(drain(Some("4"), &["--drain", "5"]), (Some(5), Some(1)));
+    assert_eq!(drain(None, &["--drain", "5"]), (Some(5), Some(1)));
+}
+
+/// The resource server prints no settings; which address its health check asks shows which one counts.
 #[tokio::test]
-async fn a_flag_beats_the_environment_and_that_beats_the_file() {
-    for (program, variable) in
-        [(AUTH_SERVER, "AUTH_SERVER_LISTEN"), (RESOURCE_SERVER, "RESOURCE_SERVER_LISTEN")]
-    {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("s.toml"), "listen = \"127.0.0.1:1\"\nworkers = 1\n")
-            .unwrap();
-        let listens_at = |flags: &[&str], variable_set: bool| {
-            let mut command = std::process::Command::new(program);
-            command
-                .arg("healthcheck")
-                .args(["--config", "s.toml"])
-                .args(flags)
-                .current_dir(folder.path());
-            if variable_set {
-                command.env(variable, "127.0.0.1:2");
-            }
-            command.output().unwrap()
-        };
-        // Nobody listens there, so each is a failure of its own, after the settings were read.
-        for output in [
-            listens_at(&[], false),
-            listens_at(&[], true),
-            listens_at(&["--listen", "127.0.0.1:3"], true),
-        ] {
-            assert_eq!(
-                output.status.code(),
-                Some(1),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+async fn the_resource_server_ranks_its_settings_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = FakeIssuer::start().await;
+    let (port, nobody) = (free_port(), format!("127.0.0.1:{}", free_port()));
+    let args = ["--issuer", &issuer.url];
+    let server = Process::start(RESOURCE_SERVER, folder.path(), port, &args).await;
+    let there = format!("127.0.0.1:{port}");
+    let finds_it = |file: &str, variable: Option<&str>, flag: Option<&str>| {
+        std::fs::write(folder.path().join("s.toml"), format!("listen = \"{file}\"\n")).unwrap();
+        let mut command = Command::new(RESOURCE_SERVER);
+        command.args(["healthcheck", "--config", "s.toml"]).current_dir(folder.path());
+        command.args(flag.into_iter().flat_map(|address| ["--listen", address]));
+        command.env_remove("RESOURCE_SERVER_LISTEN");
+        command.envs(variable.map(|address| ("RESOURCE_SERVER_LISTEN", address)));
+        let output = command.output().unwrap();
+        match output.status.code() {
+            Some(0) => true,
+            Some(1) => false,
+            other => panic!("{other:?}: {}", String::from_utf8_lossy(&output.stderr)),
         }
-    }
+    };
+    assert!(finds_it(&there, None, None));
+    assert!(finds_it(&nobody, Some(&there), None));
+    assert!(!finds_it(&there, Some(&nobody), None));
+    assert!(finds_it(&nobody, Some(&nobody), Some(&there)));
+    assert!(!finds_it(&there, Some(&there), Some(&nobody)));
+    assert_eq!(server.stop().await.0, Some(0));
 }
 
 #[tokio::test]
