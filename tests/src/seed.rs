@@ -71,6 +71,18 @@ scope = "documents:read mail:send"
 
 /// Declares `state` on a running server, which sees it at once.
 pub async fn declare(auth: &Auth, state: &str) {
+    declare_beside(auth, state).await;
+    let app: Arc<App> = auth.running.app().clone();
+    background::run(async move {
+        app.poll().await.unwrap();
+        app.rotate_keys().await.unwrap();
+        app.poll().await.unwrap();
+    })
+    .await;
+}
+
+/// Declares `state` as a command does beside a running server, which is not told: it finds out by itself, within five seconds.
+pub async fn declare_beside(auth: &Auth, state: &str) {
     let app: Arc<App> = auth.running.app().clone();
     let state = state.to_owned();
     background::run(async move {
@@ -84,9 +96,6 @@ pub async fn declare(auth: &Auth, state: &str) {
         let folder = std::env::temp_dir();
         let plan = apply::plan(&target, &state, &folder, false).await.unwrap();
         apply::carry_out(&target, plan).await.unwrap();
-        app.poll().await.unwrap();
-        app.rotate_keys().await.unwrap();
-        app.poll().await.unwrap();
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::browser::Browser;
 use tests::client::Client;
-use tests::realm::within_five_seconds;
+use tests::realm::{Realm, within_five_seconds};
 use tests::world::{ALICE, SECRET, WEB_CALLBACK};
 
 use super::{are_alive, are_dead, cli, realm, tokens};
@@ -39,6 +39,30 @@ async fn a_disabled_client_is_unknown_within_five_seconds_and_its_grants_end() {
     realm.cli(&["client", "disable", "machine"], "");
     let active = || async { introspector.introspect(&own).await.json()["active"] == true };
     within_five_seconds("its own tokens are inactive", || async { !active().await }).await;
+    realm.cli(&["client", "enable", "machine"], "");
+    within_five_seconds("it gets others", || gets_a_live_token(&realm, &introspector)).await;
+    assert!(!active().await, "enabling brings none back");
+}
+
+/// Whether the machine client gets a token of its own that introspection finds active.
+async fn gets_a_live_token(realm: &Realm, asker: &Client) -> bool {
+    let answer = realm.machine().client_credentials("documents:read").await;
+    let token = answer.member("access_token");
+    answer.status == 200 && asker.introspect(&token).await.json()["active"] == true
+}
+
+#[tokio::test]
+async fn revoke_tokens_ends_a_clients_own_tokens_and_not_those_that_follow() {
+    let realm = realm().await;
+    let introspector = Client::new(&realm.issuer, "documents-rs", SECRET, "");
+    let own = realm.machine().client_credentials("documents:read").await.expect(200);
+    let own = own.member("access_token");
+    let active = || async { introspector.introspect(&own).await.json()["active"] == true };
+    assert!(active().await);
+    realm.cli(&["client", "revoke-tokens", "machine"], "");
+    within_five_seconds("they are inactive", || async { !active().await }).await;
+    within_five_seconds("later ones count", || gets_a_live_token(&realm, &introspector)).await;
+    assert!(!active().await, "for good");
 }
 
 #[tokio::test]

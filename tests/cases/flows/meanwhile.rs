@@ -1,9 +1,11 @@
 //! What changes while a page stands open, a code waits or a token is out counts from then on.
 
+use futures_util::future::join_all;
 use shared_types::{ClientId, UnixSeconds};
 use tests::background;
 use tests::browser::{Browser, Page};
 use tests::client::Pending;
+use tests::oracle::read;
 use tests::seed::{self, client};
 use tests::world::{ALICE, SECRET, WEB_CALLBACK, World};
 
@@ -125,6 +127,66 @@ async fn a_change_by_another_instance_counts_after_five_seconds_at_the_latest() 
     five_seconds_later(&world);
     let refused = machine.client_credentials("documents:read").await.expect(401);
     assert_eq!(refused.error(), "invalid_client");
+}
+
+/// Keys of an algorithm that comes into use are made before anybody sees the API that asks for it.
+#[tokio::test]
+async fn another_signature_algorithm_of_an_api_costs_no_request() {
+    let world = World::start().await;
+    let machine = world.machine();
+    let ask = || async { machine.client_credentials("documents:read").await.expect(200) };
+    for next in ["EdDSA", "PS256", "RS256", "ES256"] {
+        let declared = tests::world::state(&world.resource);
+        let declared = declared.replacen(
+            "access_token_lifetime",
+            &format!("signing_alg = \"{next}\"\naccess_token_lifetime"),
+            1,
+        );
+        seed::declare_beside(&world.auth, &declared).await;
+        // More than five seconds: a resource server asks for keys that it does not know once in 30.
+        world.clock.advance(31);
+        // Together: one of them brings the picture up to date, and the others must not overtake it.
+        let answers = join_all((0..8).map(|_| ask())).await;
+        let jwks = machine.jwks().await;
+        for answer in answers {
+            let token = answer.member("access_token");
+            assert_eq!(read(&token, &jwks).0["alg"], next);
+            assert_eq!(world.documents(&token).whoami().await.status, 200, "{next}");
+        }
+    }
+}
+
+/// Without a grant there is no row to end: the client's own tokens end by the second in which they were made.
+#[tokio::test]
+async fn what_ends_a_clients_grants_ends_its_own_tokens_and_not_those_it_gets_later() {
+    type Act = fn(&mut dyn Sql, &ClientId, UnixSeconds) -> Result<bool, StoreError>;
+    let off_and_on: Act = |sql, id, now| {
+        let off = clients::set_enabled(sql, id, false, now)?;
+        Ok(off && clients::set_enabled(sql, id, true, now)?)
+    };
+    for act in [clients::revoke_tokens, off_and_on] {
+        let world = World::start().await;
+        let (machine, asker) = (world.machine(), world.introspector());
+        let own = || async {
+            machine.client_credentials("documents:read").await.expect(200).member("access_token")
+        };
+        let active = |token: String| {
+            let asker = asker.clone();
+            async move { asker.introspect(&token).await.expect(200).json()["active"] == true }
+        };
+        let earlier = own().await;
+        world.clock.advance(1);
+        let same_second = own().await;
+        assert!(active(earlier.clone()).await && active(same_second.clone()).await);
+        let (id, now) = (ClientId::parse("machine").unwrap(), UnixSeconds::new(world.now()));
+        change(&world, move |sql| act(sql, &id, now).map(|done| assert!(done))).await;
+        world.clock.advance(2);
+        let later = own().await;
+        five_seconds_later(&world);
+        assert!(!active(earlier).await, "older than the act");
+        assert!(!active(same_second).await, "perhaps older than the act");
+        assert!(active(later).await, "younger than the act");
+    }
 }
 
 #[tokio::test]
