@@ -37,6 +37,8 @@ enum Command {
     /// An emergency: a key counts for nothing from now on, its announced successor signs
     Revoke {
         /// The key's identifier, as `key list` shows it
+        // A thumbprint (RFC 7638): one in 64 begins with a hyphen, and is no option.
+        #[arg(allow_hyphen_values = true)]
         kid: KeyId,
     },
     /// Seal everything in the database under another master key; tokens and keys stay valid
@@ -138,4 +140,36 @@ async fn rewrap(bench: &Workbench, to: PathBuf, as_json: bool) -> Result<(), Cli
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Args, Command};
+
+    #[derive(Parser)]
+    struct Key {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn every_thumbprint_names_a_key_also_behind_a_hyphen() {
+        for kid in [
+            "-hbXnQ3kNdVZJ8FvU5sEo2x0yq7LcRt1aWmIi4zGT9k",
+            "--jsonQ3kNdVZJ8FvU5sEo2x0yq7LcRt1aWmIi4zGT9",
+        ] {
+            for args in [["key", "revoke", kid, "--json"], ["key", "revoke", "--json", kid]] {
+                let Key { args } =
+                    Key::try_parse_from(args).unwrap_or_else(|fault| panic!("{fault}"));
+                assert!(args.json);
+                assert!(
+                    matches!(args.command, Command::Revoke { kid: taken } if taken.as_str() == kid)
+                );
+            }
+        }
+        assert!(Key::try_parse_from(["key", "revoke", "--help"]).is_err(), "help stays help");
+        assert!(Key::try_parse_from(["key", "revoke"]).is_err());
+    }
 }
