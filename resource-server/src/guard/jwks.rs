@@ -209,11 +209,29 @@ impl Shared {
         act(&mut self.schedule.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether that key is there, or any usable one.
+    fn has(&self, kid: Option<&KeyId>, now: UnixSeconds) -> bool {
+        let current = self.snapshot();
+        current.is_usable(self.limits.max_age, now)
+            && kid.is_none_or(|kid| current.get(kid).is_some())
+    }
+
     async fn ask(&self, kid: Option<&KeyId>) {
         // Subscribed first: a fetch that ends in between is not missed.
         let mut ended = self.ended.subscribe();
         let now = self.clock.now();
-        let Ask::WaitFor(count) = self.with_schedule(|schedule| schedule.ask(kid, now)) else {
+        let wait_for = self.with_schedule(|schedule| {
+            // A fetch may have ended since the caller looked. Its keys stand before it counts as ended, so looking again in here
+            // cannot miss them, and the fetch is shared with those who ask that late.
+            if self.has(kid, now) {
+                return None;
+            }
+            match schedule.ask(kid, now) {
+                Ask::WaitFor(count) => Some(count),
+                Ask::Refuse => None,
+            }
+        });
+        let Some(count) = wait_for else {
             return;
         };
         self.demand.notify_one();
@@ -379,6 +397,19 @@ mod tests {
         keys.ask(Some(&kid("b"))).await;
         assert!(keys.snapshot().get(&kid("b")).is_some());
         assert_ne!(keys.usable_epoch(world.clock.now()), epoch, "cached tokens are checked anew");
+    }
+
+    #[tokio::test]
+    async fn a_fetch_is_shared_with_those_who_looked_before_it_and_ask_after_it() {
+        let world = World::new();
+        world.publish(&["a"]);
+        let keys = world.open().await;
+        keys.shared.ended.subscribe().wait_for(|ended| *ended == 1).await.unwrap();
+        keys.ask(None).await;
+        keys.ask(Some(&kid("a"))).await;
+        assert_eq!(world.issuer.fetches.load(Ordering::SeqCst), 1);
+        keys.ask(Some(&kid("b"))).await;
+        assert_eq!(world.issuer.fetches.load(Ordering::SeqCst), 2, "nothing was demanded before");
     }
 
     #[tokio::test]
