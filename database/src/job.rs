@@ -17,6 +17,9 @@ pub(crate) trait Session: Sql {
 
     /// Runs one statement whose text was made here: a migration's.
     fn define(&mut self, statement: &str) -> Result<(), DatabaseError>;
+
+    /// From here on this unit may take its time: a migration waits for another instance's, and may touch every row.
+    fn be_patient(&mut self) -> Result<(), DatabaseError>;
 }
 
 /// What a job means to do; an engine may serve both kinds on one connection.

@@ -6,7 +6,7 @@
 //! ```
 //! Read it in this order: [`Sql`], the seam that stores are written against; `job` and `queue`,
 //! the way of a closure to a thread; `machine`, which is what every engine is; `sqlite::writer`,
-//! the heart of the one there is now; `migrate`; and `contract`, the list of claims that every
+//! the heart of the one engine; `postgres::worker`, that of the other; `migrate`; and `contract`, the list of claims that every
 //! engine must prove. The crate knows nothing of OAuth, and nothing above it names an engine.
 //!
 //! What a unit of work may rely on:
@@ -24,6 +24,7 @@ mod location;
 mod machine;
 mod migrate;
 mod options;
+mod postgres;
 mod queue;
 mod sql;
 mod sqlite;
@@ -40,6 +41,7 @@ pub use error::DatabaseError;
 pub use location::DatabaseUrl;
 pub use migrate::Migration;
 pub use options::{Options, Synchronous};
+pub use postgres::PostgresUrl;
 pub use sql::{Row, Sql, Value};
 pub use statistics::Statistics;
 
@@ -65,15 +67,12 @@ impl Database {
     /// Opens or creates the database and starts its threads. An SQLite file is created with mode
     /// 0600 if absent; its directory must exist.
     pub async fn open(url: &DatabaseUrl, options: &Options) -> Result<Self, DatabaseError> {
-        let path = match url {
-            DatabaseUrl::Sqlite(path) => path.clone(),
-            DatabaseUrl::Postgres(_) => {
-                return Err(DatabaseError::Unsupported("this build has no PostgreSQL yet".into()));
-            }
+        let (url, options) = (url.clone(), options.clone());
+        let start = move || match &url {
+            DatabaseUrl::Sqlite(path) => sqlite::start(path, &options),
+            DatabaseUrl::Postgres(url) => postgres::start(url, &options),
         };
-        let options = options.clone();
-        let machine =
-            machine::off_thread("db-open", move || sqlite::start(&path, &options)).await??;
+        let machine = machine::off_thread("db-open", start).await??;
         Ok(Self { machine: Arc::new(machine) })
     }
 

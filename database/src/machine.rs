@@ -1,8 +1,7 @@
 //! What every engine is: worker threads that own their connections, fed by bounded queues.
 //!
-//! An engine is a function that starts threads on a [`Machine`]; SQLite's is
-//! [`crate::sqlite::start`]. One that serves both kinds of jobs on every connection, as
-//! PostgreSQL's will, hands the same queue in twice.
+//! An engine is a function that starts threads on a [`Machine`]: [`crate::sqlite::start`] and
+//! [`crate::postgres::start`].
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

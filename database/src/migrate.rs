@@ -66,6 +66,7 @@ pub(crate) fn check(known: &[Migration]) -> Result<(), DatabaseError> {
 
 /// The first unit: makes the guard's row exist, alone, so that everything after can wait at it.
 pub(crate) fn prepare(session: &mut dyn Session) -> Result<(), DatabaseError> {
+    session.be_patient()?;
     run(session, CREATE_GUARD)?;
     session.execute(INSERT_GUARD, &[])?;
     Ok(())
@@ -77,6 +78,7 @@ pub(crate) fn step(
     session: &mut dyn Session,
     known: &'static [Migration],
 ) -> Result<Option<&'static str>, DatabaseError> {
+    session.be_patient()?;
     session.execute(TAKE_GUARD, &[])?;
     run(session, CREATE_HISTORY)?;
     let applied = session.query(HISTORY, &[])?;

@@ -8,14 +8,22 @@ use std::time::Duration;
 pub struct Options {
     /// Reader threads, each with a connection of its own. At least one is started.
     pub readers: usize,
+    /// Writer threads, each with a connection of its own (PostgreSQL; SQLite has one). At least one is started.
+    pub writers: usize,
     /// Jobs that may wait in one queue (writes have one, reads another); one more is refused at
     /// once with [`Unavailable`](crate::DatabaseError::Unavailable).
     pub queue: usize,
     /// How long a job may wait before it starts; a later one is dropped, since whoever asked has
     /// most likely given up. A job that has started always ends.
     pub deadline: Duration,
-    /// How long one statement waits for a lock that another process holds.
+    /// How long one statement waits for a lock that another process holds (SQLite).
     pub busy_timeout: Duration,
+    /// How long making a connection may take (PostgreSQL).
+    pub connect_timeout: Duration,
+    /// How long one statement may take (PostgreSQL). Migrations are exempt.
+    pub statement_timeout: Duration,
+    /// How long one statement waits for a row that another unit holds (PostgreSQL). Migrations are exempt.
+    pub lock_timeout: Duration,
     /// When a commit counts as durable.
     pub synchronous: Synchronous,
     /// Units of work that may share one commit.
@@ -39,9 +47,13 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             readers: 2,
+            writers: 4,
             queue: 1_024,
             deadline: Duration::from_secs(5),
             busy_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(2),
             synchronous: Synchronous::Full,
             batch_units: 256,
             batch_time: Duration::from_millis(10),
@@ -58,7 +70,15 @@ impl Options {
     /// For a command beside a running server: one reader, and patience with the server's locks.
     pub fn for_tools() -> Self {
         let patience = Duration::from_secs(30);
-        Self { readers: 1, deadline: patience, busy_timeout: patience, ..Self::default() }
+        Self {
+            readers: 1,
+            writers: 1,
+            deadline: patience,
+            busy_timeout: patience,
+            statement_timeout: patience,
+            lock_timeout: patience,
+            ..Self::default()
+        }
     }
 }
 

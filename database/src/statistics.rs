@@ -19,6 +19,10 @@ pub struct Statistics {
     pub dropped: u64,
     /// Checkpoints of the write-ahead log (SQLite).
     pub checkpoints: u64,
+    /// Statements of units of work (PostgreSQL).
+    pub statements: u64,
+    /// Times a thread waited for the server's answer (PostgreSQL): statements, their preparation, the ends of transactions.
+    pub round_trips: u64,
     /// Writes that wait now.
     pub queued_writes: usize,
     /// Reads that wait now.
@@ -36,6 +40,8 @@ pub(crate) struct Gauges {
     pub(crate) refused: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    pub(crate) statements: AtomicU64,
+    round_trips: AtomicU64,
     failed: AtomicBool,
 }
 
@@ -43,6 +49,11 @@ impl Gauges {
     /// One more.
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);
+    }
+
+    /// That many waits for the server.
+    pub(crate) fn count_exchange(&self, waits: u64) {
+        self.round_trips.fetch_add(waits, Relaxed);
     }
 
     /// Gives up on the disk, for good: after a failed fsync nobody knows what it holds.
@@ -63,6 +74,8 @@ impl Gauges {
             refused: self.refused.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             checkpoints: self.checkpoints.load(Relaxed),
+            statements: self.statements.load(Relaxed),
+            round_trips: self.round_trips.load(Relaxed),
             queued_writes,
             queued_reads,
         }

@@ -4,6 +4,7 @@
 //! writes run one after the other; what only SQLite promises is in `sqlite::tests`.
 
 mod migrations;
+pub(crate) mod postgres;
 mod queues;
 mod races;
 mod units;
@@ -51,18 +52,22 @@ macro_rules! contract {
             $(
                 #[tokio::test]
                 async fn $claim() {
-                    super::$file::$claim(&<$stage as super::Stage>::empty()).await;
+                    if let Some(stage) = <$stage as super::Stage>::empty().await {
+                        super::$file::$claim(&stage).await;
+                    }
                 }
             )+
         }
     };
 }
 
-contract!(sqlite, super::SqliteFile);
+contract!(on_sqlite, super::SqliteFile);
+contract!(on_postgres, super::postgres::PostgresDatabase);
 
 /// An engine's empty database. Opening it several times gives what several processes would have.
-trait Stage {
-    fn empty() -> Self;
+pub(crate) trait Stage: Sized {
+    /// `None` where this machine has no such engine, which is printed.
+    async fn empty() -> Option<Self>;
     fn url(&self) -> DatabaseUrl;
 }
 
@@ -70,8 +75,8 @@ trait Stage {
 struct SqliteFile(tempfile::TempDir);
 
 impl Stage for SqliteFile {
-    fn empty() -> Self {
-        Self(tempfile::tempdir().unwrap())
+    async fn empty() -> Option<Self> {
+        Some(Self(tempfile::tempdir().unwrap()))
     }
 
     fn url(&self) -> DatabaseUrl {
@@ -80,28 +85,38 @@ impl Stage for SqliteFile {
 }
 
 /// What most claims are made about.
-static ITEMS: &[Migration] = &[Migration {
+pub(crate) static ITEMS: &[Migration] = &[Migration {
     version: 1,
     name: "0001_items",
     sql: "CREATE TABLE item (id ID PRIMARY KEY, name TEXT, flag INT, data BYTES);",
 }];
 
-async fn open(stage: &impl Stage) -> Database {
+pub(crate) async fn open(stage: &impl Stage) -> Database {
     Database::open(&stage.url(), &Options::default()).await.unwrap()
 }
 
+/// Writes one after the other on every engine, for claims about those that wait.
+fn one_writer() -> Options {
+    Options { writers: 1, ..Options::default() }
+}
+
+/// The same with the table `item`, which a database of one writer lets wait.
+async fn with_items_in_a_row(stage: &impl Stage) -> Database {
+    with_items_and(stage, one_writer()).await
+}
+
 /// An open database with the table `item`.
-async fn with_items(stage: &impl Stage) -> Database {
+pub(crate) async fn with_items(stage: &impl Stage) -> Database {
     with_items_and(stage, Options::default()).await
 }
 
-async fn with_items_and(stage: &impl Stage, options: Options) -> Database {
+pub(crate) async fn with_items_and(stage: &impl Stage, options: Options) -> Database {
     let database = Database::open(&stage.url(), &options).await.unwrap();
     database.migrate(ITEMS).await.unwrap();
     database
 }
 
-fn insert(sql: &mut dyn Sql, id: i64) -> Result<(), DatabaseError> {
+pub(crate) fn insert(sql: &mut dyn Sql, id: i64) -> Result<(), DatabaseError> {
     let changed = sql.execute("INSERT INTO item (id) VALUES (?1)", &[id.into()])?;
     assert_eq!(changed, 1, "an insert changes one row");
     Ok(())
@@ -114,7 +129,7 @@ fn insert_later(database: &Database, id: i64) -> JoinHandle<Result<(), DatabaseE
 }
 
 /// The ids in `item`, in order.
-async fn ids(database: &Database) -> Vec<i64> {
+pub(crate) async fn ids(database: &Database) -> Vec<i64> {
     let rows = database.read(|sql| sql.query("SELECT id FROM item ORDER BY id", &[])).await;
     rows.unwrap().iter().map(|row| row.int(0).unwrap()).collect()
 }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Stage, ids, insert, insert_and_stay, insert_later, open, until, with_items};
+use super::{
+    Stage, ids, insert, insert_and_stay, insert_later, one_writer, open, until, with_items,
+    with_items_in_a_row,
+};
 use crate::{Database, DatabaseError, Options};
 
 pub(super) async fn a_full_queue_refuses_at_once(stage: &impl Stage) {
-    with_items(stage).await.close().await;
-    let options = Options { queue: 2, ..Options::default() };
+    with_items_in_a_row(stage).await.close().await;
+    let options = Options { queue: 2, ..one_writer() };
     let database = Database::open(&stage.url(), &options).await.unwrap();
     let (gate, first) = insert_and_stay(&database, 1).await;
     let (second, third) = (insert_later(&database, 2), insert_later(&database, 3));
@@ -39,7 +42,7 @@ pub(super) async fn a_late_job_never_starts(stage: &impl Stage) {
 }
 
 pub(super) async fn a_job_without_a_waiter_never_starts(stage: &impl Stage) {
-    let database = with_items(stage).await;
+    let database = with_items_in_a_row(stage).await;
     let (gate, first) = insert_and_stay(&database, 1).await;
     let abandoned = insert_later(&database, 2);
     let last = insert_later(&database, 3);
@@ -66,7 +69,7 @@ pub(super) async fn a_started_job_ends_without_its_waiter(stage: &impl Stage) {
 }
 
 pub(super) async fn close_finishes_what_is_queued_and_refuses_the_rest(stage: &impl Stage) {
-    let database = with_items(stage).await;
+    let database = with_items_in_a_row(stage).await;
     let (gate, first) = insert_and_stay(&database, 1).await;
     let (second, third) = (insert_later(&database, 2), insert_later(&database, 3));
     until(|| database.statistics().queued_writes == 2).await;
@@ -88,7 +91,7 @@ pub(super) async fn close_finishes_what_is_queued_and_refuses_the_rest(stage: &i
 }
 
 pub(super) async fn closing_twice_waits_twice(stage: &impl Stage) {
-    let database = with_items(stage).await;
+    let database = with_items_in_a_row(stage).await;
     let (gate, staying) = insert_and_stay(&database, 1).await;
     let close = || {
         let database = database.clone();

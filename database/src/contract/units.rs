@@ -1,6 +1,8 @@
 //! What one unit of work may rely on.
 
-use super::{Stage, ids, insert, insert_and_stay, insert_later, until, with_items};
+use super::{
+    Stage, ids, insert, insert_and_stay, insert_later, until, with_items, with_items_in_a_row,
+};
 use crate::{DatabaseError, Sql, Value};
 
 pub(super) async fn committed_work_is_seen_by_every_later_read(stage: &impl Stage) {
@@ -38,7 +40,7 @@ pub(super) async fn rolled_back_work_leaves_nothing(stage: &impl Stage) {
 }
 
 pub(super) async fn a_failed_unit_undoes_itself_and_no_neighbor(stage: &impl Stage) {
-    let database = with_items(stage).await;
+    let database = with_items_in_a_row(stage).await;
     // All of these wait for the first, and may then share its transaction.
     let (gate, first) = insert_and_stay(&database, 1).await;
     let failing = {
@@ -79,7 +81,7 @@ pub(super) async fn the_first_failure_wins_over_an_ok(stage: &impl Stage) {
 }
 
 pub(super) async fn a_panic_harms_only_its_own_unit(stage: &impl Stage) {
-    let database = with_items(stage).await;
+    let database = with_items_in_a_row(stage).await;
     let (gate, first) = insert_and_stay(&database, 1).await;
     let panicking = {
         let database = database.clone();

@@ -80,6 +80,11 @@ impl Session for SqliteSession<'_> {
     fn define(&mut self, statement: &str) -> Result<(), DatabaseError> {
         self.attempt("(a migration)", |connection| connection.execute(statement, []).map(drop))
     }
+
+    /// The write lock is held already, and nothing else limits a statement.
+    fn be_patient(&mut self) -> Result<(), DatabaseError> {
+        Ok(())
+    }
 }
 
 /// Binds without copying: SQLite makes its own copy for as long as the statement runs.

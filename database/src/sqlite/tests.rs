@@ -298,7 +298,4 @@ async fn what_is_no_database_is_refused_when_opening() {
         let refused = open_as_is(&wrong, &Options::default()).await;
         assert!(matches!(refused, Err(DatabaseError::Open(_))), "{refused:?}");
     }
-    let url = DatabaseUrl::Postgres("postgres://u:p@h/d".into());
-    let refused = Database::open(&url, &Options::default()).await;
-    assert!(matches!(refused, Err(DatabaseError::Unsupported(_))), "{refused:?}");
 }
