@@ -153,6 +153,30 @@ async fn without_its_database_a_server_answers_503_and_says_when_to_ask_again() 
     http.get(&at("/healthz")).await.expect(200);
 }
 
+/// The resource server checks tokens with keys from memory, so it goes on without its store where nothing is stored; but it is not
+/// ready, and says so.
+#[tokio::test]
+async fn without_its_database_a_resource_server_is_not_ready_and_still_checks_tokens() {
+    let world = World::start().await;
+    let (machine, http) = (world.machine(), Http::new());
+    let at = |path: &str| format!("{}{path}", world.resource);
+    let token = machine.client_credentials("documents:read").await.expect(200);
+    let token = token.member("access_token");
+    world.documents(&token).list("").await.expect(200);
+    let ready = http.get(&at("/readyz")).await.expect(200);
+    assert_eq!(ready.json()["database"], true);
+    let database = world.api.app().database.clone();
+    background::run(async move { database.close().await }).await;
+    let ready = http.get(&at("/readyz")).await.expect(503);
+    assert_eq!(ready.json()["status"], "not ready");
+    assert_eq!(ready.json()["database"], false);
+    let list = world.documents(&token).list("").await.expect(503);
+    let seconds: u32 = list.header("Retry-After").parse().expect("a number of seconds");
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    world.documents(&token).whoami().await.expect(200);
+    http.get(&at("/healthz")).await.expect(200);
+}
+
 /// A second instance on the same database: what one hands out the other takes, and races across both have one winner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_instances_on_one_database_are_one_server() {

@@ -51,7 +51,7 @@ pub enum Command {
     Enable(Which),
     /// Refuse the client and end all its grants
     Disable(Which),
-    /// End all grants of the client
+    /// End all grants of the client and the tokens it got for itself
     RevokeTokens(Which),
     /// Remove the client, its grants and what people allowed it
     Delete(Which),

@@ -9,7 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{
     self, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -107,6 +107,8 @@ fn put_headers(headers: &mut HeaderMap, https: bool) {
     };
     default(REFERRER_POLICY, "no-referrer");
     default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    // For browsers that do not know `frame-ancestors`.
+    default(X_FRAME_OPTIONS, "DENY");
     // Whatever does not say that it may be kept is about one person or one moment.
     default(header::CACHE_CONTROL, "no-store");
     if https {

@@ -6,6 +6,7 @@ use actix_web::web::Data;
 use serde_json::json;
 
 use crate::app::App;
+use crate::store;
 
 /// Alive.
 pub const HEALTHZ: &str = "/healthz";
@@ -21,7 +22,7 @@ pub async fn healthz() -> HttpResponse {
 /// issuer's state and the age of its keys are shown.
 pub async fn readyz(app: Data<App>) -> HttpResponse {
     let keys = app.guard.key_status();
-    let database = app.database.is_healthy();
+    let database = app.database.is_healthy() && app.database.read(store::reach).await.is_ok();
     let ready = database && !app.is_draining() && keys.iter().any(|status| status.usable);
     let status = match (ready, app.is_draining()) {
         (true, _) => "ready",

@@ -4,13 +4,18 @@ pub mod documents;
 pub mod key_sets;
 pub mod owner;
 
-use database::{DatabaseError, Migration};
+use database::{DatabaseError, Migration, Sql};
 
 /// The schema, oldest first. Forward only: never change a file that was released.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "key_set", sql: include_str!("migrations/0001_key_set.sql") },
     Migration { version: 2, name: "documents", sql: include_str!("migrations/0002_documents.sql") },
 ];
+
+/// Whether the store answers and has our tables: one row at most, for `/readyz`.
+pub fn reach(sql: &mut dyn Sql) -> Result<(), DatabaseError> {
+    sql.query("SELECT issuer FROM key_set LIMIT 1", &[]).map(drop)
+}
 
 /// What can go wrong in the store. It hides the engine; "not found" is an `Option`, never an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
