@@ -4,6 +4,8 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::DatabaseError;
 
+const LOCKED: &str = "another process holds the lock";
+
 /// Translates the failure of a statement. SQLite's messages name tables and columns, not values.
 pub(super) fn statement(error: &Error, sql: &'static str) -> DatabaseError {
     match error {
@@ -14,7 +16,7 @@ pub(super) fn statement(error: &Error, sql: &'static str) -> DatabaseError {
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            DatabaseError::Unavailable("another process holds the lock")
+            DatabaseError::Unavailable(LOCKED)
         }
         Some(ErrorCode::DiskFull) => DatabaseError::Unavailable("the disk is full"),
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
@@ -35,8 +37,11 @@ pub(super) fn statement(error: &Error, sql: &'static str) -> DatabaseError {
     }
 }
 
-/// Translates a failure to open or to set up a connection.
+/// Translates a failure to open or to set up a connection. A lock passes; what else keeps a file from being opened is for a person to mend.
 pub(super) fn open(error: Error) -> DatabaseError {
+    if is_busy(&error) {
+        return DatabaseError::Unavailable(LOCKED);
+    }
     DatabaseError::Open(error.to_string())
 }
 

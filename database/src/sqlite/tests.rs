@@ -291,6 +291,16 @@ async fn the_log_is_moved_while_running_and_gone_after_closing() {
 }
 
 #[tokio::test]
+async fn a_file_that_another_holds_for_itself_is_unavailable_and_not_broken() {
+    let (_folder, file) = place();
+    let options = Options { busy_timeout: Duration::from_millis(1), ..Options::default() };
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("CREATE TABLE a (id INTEGER); BEGIN EXCLUSIVE").unwrap();
+    let refused = open_as_is(&file, &options).await;
+    assert!(matches!(refused, Err(DatabaseError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn what_is_no_database_is_refused_when_opening() {
     let (folder, file) = place();
     std::fs::write(&file, "this is a letter, not a database; ".repeat(100)).unwrap();
