@@ -59,7 +59,8 @@ impl StartFault {
     /// The exit status: 2 for what an operator has to mend first, 1 for what may pass.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Vault(VaultFault::Store(_))
+            Self::Database(DatabaseError::Unavailable(_) | DatabaseError::OutcomeUnknown)
+            | Self::Vault(VaultFault::Store(_))
             | Self::Store(_)
             | Self::Rotation(_)
             | Self::Bind(..)
@@ -182,4 +183,21 @@ pub(crate) fn rotation_policy(settings: &Settings, registry: &Registry) -> Polic
         .extend(registry.clients().map(|client| client.metadata.id_token_signed_response_alg));
     let longest = registry.apis().map(|api| api.access_token_lifetime).max().unwrap_or_default();
     Policy::new(settings, algorithms.into_iter().collect(), longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_locked_or_away_may_pass_and_a_broken_one_is_to_be_mended() {
+        for (fault, status) in [
+            (DatabaseError::Unavailable("another process holds the lock"), 1),
+            (DatabaseError::OutcomeUnknown, 1),
+            (DatabaseError::Open("file is not a database".into()), 2),
+            (DatabaseError::Migration("it is newer".into()), 2),
+        ] {
+            assert_eq!(StartFault::from(fault.clone()).status(), status, "{fault}");
+        }
+    }
 }

@@ -154,8 +154,7 @@ async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliE
         return Err(taken());
     }
     let shown = show(bench, &add.username, &password, generated)?;
-    report(&add.username, &subject, "added", shown.as_ref(), as_json);
-    Ok(())
+    report(&add.username, &subject, "added", shown.as_ref(), as_json)
 }
 
 async fn set_password(bench: &Workbench, set: SetPassword, as_json: bool) -> Result<(), CliError> {
@@ -167,8 +166,7 @@ async fn set_password(bench: &Workbench, set: SetPassword, as_json: bool) -> Res
         return Err(unknown(&set.account));
     }
     let shown = show(bench, &account.username, &password, generated)?;
-    report(&account.username, &account.subject, "password set", shown.as_ref(), as_json);
-    Ok(())
+    report(&account.username, &account.subject, "password set", shown.as_ref(), as_json)
 }
 
 async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
@@ -183,14 +181,11 @@ async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
                 documents.push(document(account));
             } else {
                 let state = if account.enabled { "enabled" } else { "disabled" };
-                output::line(format_args!("{}\t{state}\t{}", account.subject, account.username));
+                output::line(format_args!("{}\t{state}\t{}", account.subject, account.username))?;
             }
         }
     }
-    if as_json {
-        output::json(&Value::Array(documents));
-    }
-    Ok(())
+    if as_json { output::json(&Value::Array(documents)) } else { Ok(()) }
 }
 
 async fn act(
@@ -210,8 +205,7 @@ async fn act(
         })
         .await?;
     let account = found.ok_or_else(|| unknown(&named))?;
-    report(&account.username, &account.subject, done, None, as_json);
-    Ok(())
+    report(&account.username, &account.subject, done, None, as_json)
 }
 
 async fn find(bench: &Workbench, named: String) -> Result<Option<Account>, CliError> {
@@ -271,7 +265,7 @@ fn show(
     if !generated {
         return Ok(None);
     }
-    output::show_once(&bench.settings, "password", username, password).map(Some)
+    output::show_once(&bench.settings, output::PASSWORD, username, password).map(Some)
 }
 
 fn unknown(named: &str) -> CliError {
@@ -292,19 +286,24 @@ fn document(account: &Account) -> Value {
     })
 }
 
-fn report(username: &str, subject: &Subject, done: &str, password: Option<&Shown>, as_json: bool) {
+fn report(
+    username: &str,
+    subject: &Subject,
+    done: &str,
+    password: Option<&Shown>,
+    as_json: bool,
+) -> Result<(), CliError> {
+    let mut text = format!("account {username} ({subject}): {done}");
     if as_json {
         let mut value = json!({ "username": username, "sub": subject, "done": done });
         if let (Some(members), Some(shown)) = (value.as_object_mut(), password) {
-            members.extend([shown.members("password")]);
+            members.extend([shown.members(output::PASSWORD)]);
         }
-        output::json(&value);
-        return;
+        text = format!("{value:#}");
+    } else if let Some(shown) = password {
+        text = format!("{text}\n{}", shown.sentence(output::PASSWORD));
     }
-    output::line(format_args!("account {username} ({subject}): {done}"));
-    if let Some(shown) = password {
-        output::line(shown.sentence("password"));
-    }
+    output::line_with(password.map(|shown| (output::PASSWORD, username, shown)), text)
 }
 
 #[cfg(test)]

@@ -47,10 +47,9 @@ pub fn read(settings: &Settings, file: &Path) -> Result<DeclaredState, CliError>
 pub async fn run(bench: &Workbench, args: &Args, state: &DeclaredState) -> Result<(), CliError> {
     let known = Known::load(&bench.database, state).await?;
     let changes = plan_beside(state, &known, args.prune).map_err(CliError::Faults)?;
-    let plan = print_plan(args, &changes);
+    let (plan, told) = print_plan(args, &changes);
     if args.dry_run {
-        report(args, &plan, &[]);
-        return Ok(());
+        return told.and(report(args, &plan, &[]));
     }
     let target = Target {
         settings: bench.settings.clone(),
@@ -69,33 +68,34 @@ pub async fn run(bench: &Workbench, args: &Args, state: &DeclaredState) -> Resul
         ) {
             Ok(place) if args.json => shown.push((secret.kind, secret.owner, place)),
             Ok(place) => {
-                output::line(place.sentence(&format!("{} of {}", secret.kind, secret.owner)));
+                let (kind, owner) = (secret.kind, secret.owner);
+                let text = place.sentence(&format!("{kind} of {owner}"));
+                let printed = output::line_with([(kind, &*owner, &place)], text);
+                lost.extend(printed.err().map(|error| error.to_string()));
             }
             Err(error) => lost.push(error.to_string()),
         })
         .await;
-    report(args, &plan, &shown);
+    let told = told.and(report(args, &plan, &shown));
     outcome?;
-    if lost.is_empty() { Ok(()) } else { Err(CliError::Failed(lost.join("\n"))) }
+    if lost.is_empty() { told } else { Err(CliError::Failed(lost.join("\n"))) }
 }
 
 /// The plan for a database that does not exist yet: everything is new, and nothing is made.
 pub fn dry_run_on_nothing(args: &Args, state: &DeclaredState) -> Result<(), CliError> {
     let changes = plan_beside(state, &Known::default(), args.prune).map_err(CliError::Faults)?;
-    let plan = print_plan(args, &changes);
-    report(args, &plan, &[]);
-    Ok(())
+    let (plan, told) = print_plan(args, &changes);
+    told.and(report(args, &plan, &[]))
 }
 
-fn print_plan(args: &Args, changes: &[Change]) -> Vec<String> {
+/// The plan in words, and whether it could be printed. That is no reason to carry out half of it.
+fn print_plan(args: &Args, changes: &[Change]) -> (Vec<String>, Result<(), CliError>) {
     let plan: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    if !args.json {
-        plan.iter().for_each(output::line);
-    }
-    plan
+    let told = if args.json { Ok(()) } else { plan.iter().try_for_each(output::line) };
+    (plan, told)
 }
 
-fn report(args: &Args, plan: &[String], shown: &[(&str, String, Shown)]) {
+fn report(args: &Args, plan: &[String], shown: &[(&str, String, Shown)]) -> Result<(), CliError> {
     if args.json {
         let secrets: Vec<Value> = shown
             .iter()
@@ -104,13 +104,14 @@ fn report(args: &Args, plan: &[String], shown: &[(&str, String, Shown)]) {
                 Value::Object(members.into_iter().collect())
             })
             .collect();
-        output::json(&json!({ "changes": plan, "applied": !args.dry_run, "generated": secrets }));
-        return;
+        let value = json!({ "changes": plan, "applied": !args.dry_run, "generated": secrets });
+        let secrets = shown.iter().map(|(kind, owner, shown)| (*kind, owner.as_str(), shown));
+        return output::line_with(secrets, format_args!("{value:#}"));
     }
     let count = plan.len();
     output::line(match (count, args.dry_run) {
         (0, _) => "nothing to change".to_owned(),
         (_, true) => format!("{count} to change, nothing was changed"),
         (_, false) => format!("{count} changed"),
-    });
+    })
 }

@@ -184,14 +184,13 @@ async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliE
         .map(|secret| {
             output::show_once(
                 &bench.settings,
-                "client_secret",
+                output::CLIENT_SECRET,
                 metadata.client_id.as_str(),
                 &secret,
             )
         })
         .transpose()?;
-    report(&metadata.client_id, "registered", shown.as_ref(), as_json);
-    Ok(())
+    report(&metadata.client_id, "registered", shown.as_ref(), as_json)
 }
 
 async fn unknown_scopes(bench: &Workbench, scope: &Scope) -> Result<Vec<String>, CliError> {
@@ -207,12 +206,11 @@ async fn unknown_scopes(bench: &Workbench, scope: &Scope) -> Result<Vec<String>,
 async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
     let clients = bench.database.read(|sql| clients::list(sql)).await?;
     if as_json {
-        output::json(&clients.iter().map(document).collect());
-        return Ok(());
+        return output::json(&clients.iter().map(document).collect());
     }
     for client in &clients {
         let state = if client.enabled { "enabled" } else { "disabled" };
-        output::line(format_args!("{}\t{state}\t{}", client.id(), client.name()));
+        output::line(format_args!("{}\t{state}\t{}", client.id(), client.name()))?;
     }
     Ok(())
 }
@@ -224,14 +222,11 @@ async fn show(bench: &Workbench, id: ClientId, as_json: bool) -> Result<(), CliE
     });
     let client = found.await?.ok_or_else(|| unknown(&id))?;
     if as_json {
-        output::json(&document(&client));
-    } else {
-        output::line(
-            toml::to_string(&document(&client))
-                .map_err(|error| CliError::Failed(error.to_string()))?,
-        );
+        return output::json(&document(&client));
     }
-    Ok(())
+    output::line(
+        toml::to_string(&document(&client)).map_err(|error| CliError::Failed(error.to_string()))?,
+    )
 }
 
 async fn rotate_secret(
@@ -259,9 +254,8 @@ async fn rotate_secret(
         Err(StoreError::Conflict(_)) => return Err(unknown(&id)),
         Err(error) => return Err(error.into()),
     }
-    let shown = output::show_once(&bench.settings, "client_secret", id.as_str(), &secret)?;
-    report(&id, "secret rotated", Some(&shown), as_json);
-    Ok(())
+    let shown = output::show_once(&bench.settings, output::CLIENT_SECRET, id.as_str(), &secret)?;
+    report(&id, "secret rotated", Some(&shown), as_json)
 }
 
 async fn act(
@@ -283,16 +277,14 @@ async fn act(
     if !exists {
         return Err(unknown(&id));
     }
-    report(&id, done, None, as_json);
-    Ok(())
+    report(&id, done, None, as_json)
 }
 
 async fn delete(bench: &Workbench, id: ClientId, as_json: bool) -> Result<(), CliError> {
     if !delete_client(&bench.database, &id).await? {
         return Err(unknown(&id));
     }
-    report(&id, "deleted", None, as_json);
-    Ok(())
+    report(&id, "deleted", None, as_json)
 }
 
 fn unknown(id: &ClientId) -> CliError {
@@ -309,17 +301,21 @@ fn document(client: &Client) -> Value {
     value
 }
 
-fn report(id: &ClientId, done: &str, secret: Option<&Shown>, as_json: bool) {
+fn report(
+    id: &ClientId,
+    done: &str,
+    secret: Option<&Shown>,
+    as_json: bool,
+) -> Result<(), CliError> {
+    let mut text = format!("client {id}: {done}");
     if as_json {
         let mut value = json!({ "client_id": id, "done": done });
         if let (Some(members), Some(shown)) = (value.as_object_mut(), secret) {
-            members.extend([shown.members("client_secret")]);
+            members.extend([shown.members(output::CLIENT_SECRET)]);
         }
-        output::json(&value);
-        return;
+        text = format!("{value:#}");
+    } else if let Some(shown) = secret {
+        text = format!("{text}\n{}", shown.sentence(output::CLIENT_SECRET));
     }
-    output::line(format_args!("client {id}: {done}"));
-    if let Some(shown) = secret {
-        output::line(shown.sentence("client_secret"));
-    }
+    output::line_with(secret.map(|shown| (output::CLIENT_SECRET, id.as_str(), shown)), text)
 }

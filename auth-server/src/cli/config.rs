@@ -1,6 +1,6 @@
 //! `auth-server config`: the settings in force, as a settings file that documents itself.
 
-use super::output;
+use super::{CliError, output};
 use crate::config::{self, Settings};
 
 /// Its arguments.
@@ -12,10 +12,10 @@ pub struct Args {
 }
 
 /// Prints every setting as it is in force, secrets hidden.
-pub fn run(settings: &Settings, args: &Args) {
+pub fn run(settings: &Settings, args: &Args) -> Result<(), CliError> {
     if args.json {
-        output::json(&config::to_json(settings));
+        output::json(&config::to_json(settings))
     } else {
-        output::line(config::to_toml(settings));
+        output::line(config::to_toml(settings))
     }
 }

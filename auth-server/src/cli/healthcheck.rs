@@ -29,7 +29,7 @@ pub fn run(settings: &Settings, args: &Args) -> Result<(), CliError> {
     let outcome = question.ask();
     if args.json {
         let ready = outcome == Ok(200);
-        output::json(&json!({ "ready": ready, "status": outcome.as_ref().ok() }));
+        output::json(&json!({ "ready": ready, "status": outcome.as_ref().ok() }))?;
     }
     question.verdict(outcome).map_err(CliError::Failed)
 }

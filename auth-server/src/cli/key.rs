@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared_types::{KeyId, SigningAlg};
 
 use super::{CliError, Workbench, output};
-use crate::app;
+use crate::app::{self, StartFault};
 use crate::keys::rotation::{self, Key, RotationFault, Step};
 use crate::keys::vault::{self, MasterKey, VaultFault};
 use crate::store::keys;
@@ -59,9 +59,10 @@ impl From<RotationFault> for CliError {
     }
 }
 
+/// As at the start of a server: a master key that is missing, malformed or another one is for the operator to mend first.
 impl From<VaultFault> for CliError {
     fn from(fault: VaultFault) -> Self {
-        Self::Failed(fault.to_string())
+        StartFault::from(fault).into()
     }
 }
 
@@ -72,13 +73,11 @@ pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
         Command::List => list(bench, args.json).await,
         Command::Rotate { alg } => {
             let steps = rotation::rotate_now(&bench.database, &bench.vault, alg, now).await?;
-            report(&steps, args.json);
-            Ok(())
+            report(&steps, args.json)
         }
         Command::Revoke { kid } => {
             let steps = rotation::revoke(&bench.database, &bench.vault, &kid, now).await?;
-            report(&steps, args.json);
-            Ok(())
+            report(&steps, args.json)
         }
         Command::Rewrap { to } => rewrap(bench, to, args.json).await,
     }
@@ -87,8 +86,7 @@ pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
 async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
     let keys = bench.database.read(|sql| keys::list(sql)).await?;
     if as_json {
-        output::json(&keys.iter().map(document).collect());
-        return Ok(());
+        return output::json(&keys.iter().map(document).collect());
     }
     for key in &keys {
         let since = key.retired_at.or(key.signing_at).unwrap_or(key.announced_at);
@@ -97,7 +95,7 @@ async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {
             key.kid,
             key.alg,
             key.state.as_str()
-        ));
+        ))?;
     }
     Ok(())
 }
@@ -114,16 +112,15 @@ fn document(key: &Key) -> Value {
     })
 }
 
-fn report(steps: &[Step], as_json: bool) {
+fn report(steps: &[Step], as_json: bool) -> Result<(), CliError> {
     let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
     if as_json {
-        output::json(&json!({ "steps": steps }));
-        return;
+        return output::json(&json!({ "steps": steps }));
     }
     if steps.is_empty() {
-        output::line("nothing to do");
+        return output::line("nothing to do");
     }
-    steps.iter().for_each(output::line);
+    steps.iter().try_for_each(output::line)
 }
 
 async fn rewrap(bench: &Workbench, to: PathBuf, as_json: bool) -> Result<(), CliError> {
@@ -132,14 +129,12 @@ async fn rewrap(bench: &Workbench, to: PathBuf, as_json: bool) -> Result<(), Cli
     let new = if to.exists() { MasterKey::read(&to)? } else { MasterKey::create(&to)? };
     vault::rewrap(&bench.database, &old, &new).await?;
     if as_json {
-        output::json(&json!({ "master_key_file": to.display().to_string() }));
-    } else {
-        output::line(format_args!(
-            "sealed under {}: give it as --master-key-file from the next start on",
-            to.display()
-        ));
+        return output::json(&json!({ "master_key_file": to.display().to_string() }));
     }
-    Ok(())
+    output::line(format_args!(
+        "sealed under {}: give it as --master-key-file from the next start on",
+        to.display()
+    ))
 }
 
 #[cfg(test)]

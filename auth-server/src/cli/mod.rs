@@ -31,6 +31,9 @@ pub enum CliError {
     /// It could not be done: exit status 1.
     #[error("{0}")]
     Failed(String),
+    /// It is done, and nobody could be told: exit status 1.
+    #[error("{0}")]
+    Unprinted(String),
 }
 
 impl CliError {
@@ -38,7 +41,7 @@ impl CliError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Faults(_) => 2,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Unprinted(_) => 1,
         }
     }
 }
@@ -103,10 +106,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match command {
         Command::Serve(args) => in_runtime(serve::run(settings, &args)),
-        Command::Config(args) => {
-            config::run(&settings, &args);
-            Ok(())
-        }
+        Command::Config(args) => config::run(&settings, &args),
         Command::Healthcheck(args) => healthcheck::run(&settings, &args),
         Command::Apply(args) => apply_beside_the_server(settings, &args),
         Command::Account(args) => {

@@ -1,7 +1,8 @@
 //! What a command prints: lines for people, or one JSON document for scripts; and secrets, once.
 
+use std::fmt::Display;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,21 @@ use crate::config::Settings;
 use crate::domain::secret::PlainSecret;
 
 /// Prints a line to standard output.
-pub fn line(text: impl std::fmt::Display) {
-    // A reader that has seen enough, as in `account list | head`, is no fault of ours; `println!` would panic.
-    writeln!(std::io::stdout(), "{text}").ok();
+pub fn line(text: impl Display) -> Result<(), CliError> {
+    match print(text) {
+        // A reader that has seen enough, as in `account list | head`, is no fault of ours.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => {
+            printed.map_err(|error| CliError::Unprinted(format!("standard output: {error}")))
+        }
+    }
+}
+
+/// `println!` would panic where nothing can be written.
+fn print(text: impl Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
 }
 
 /// Prints a line to standard error.
@@ -23,14 +36,47 @@ pub fn line(text: impl std::fmt::Display) {
     clippy::print_stderr,
     reason = "a command's complaint belongs on standard error, before any log is set up"
 )]
-pub fn complain(text: impl std::fmt::Display) {
+pub fn complain(text: impl Display) {
     eprintln!("{text}");
 }
 
 /// Prints a JSON document, indented.
-pub fn json(value: &Value) {
-    line(format_args!("{value:#}"));
+pub fn json(value: &Value) -> Result<(), CliError> {
+    line(format_args!("{value:#}"))
 }
+
+/// Prints `text`, which says where secrets went, each with its kind and owner. Those that stand nowhere else are lost if nobody can read it:
+/// then the fault names the commands that make others.
+pub fn line_with<'a>(
+    secrets: impl IntoIterator<Item = (&'a str, &'a str, &'a Shown)>,
+    text: impl Display,
+) -> Result<(), CliError> {
+    let printed = |secret: &(_, _, &Shown)| matches!(secret.2, Shown::Printed(_));
+    let mut endangered = secrets.into_iter().filter(printed).peekable();
+    if endangered.peek().is_none() {
+        return line(text);
+    }
+    print(text).map_err(|error| {
+        let lost: Vec<String> =
+            endangered.map(|(kind, owner, _)| lost(kind, owner, &error)).collect();
+        CliError::Failed(lost.join("\n"))
+    })
+}
+
+fn lost(kind: &str, owner: &str, why: &std::io::Error) -> String {
+    let another = match kind {
+        PASSWORD => "auth-server account set-password",
+        _ => "auth-server client rotate-secret",
+    };
+    format!(
+        "the {kind} of {owner} could not be printed and is lost ({why}); `{another} {owner}` makes another"
+    )
+}
+
+/// The kind of a person's secret.
+pub const PASSWORD: &str = "password";
+/// The kind of a client's secret.
+pub const CLIENT_SECRET: &str = "client_secret";
 
 /// Where a generated secret went.
 #[derive(Clone, Debug)]
@@ -78,7 +124,7 @@ pub fn show_once(
     let write = || -> std::io::Result<()> {
         // An earlier secret makes way first: its file may have been opened to others meanwhile, and its mode would stay.
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
@@ -115,5 +161,13 @@ mod tests {
         assert_eq!(file_name("demo-web"), "demo-web");
         assert_ne!(file_name("a/b"), file_name("a_b"));
         assert!(!file_name("../x").contains('/'));
+    }
+
+    #[test]
+    fn whoever_lost_a_secret_is_told_how_to_make_another() {
+        let full = std::io::Error::from(ErrorKind::StorageFull);
+        let told = |kind, owner| lost(kind, owner, &full);
+        assert!(told(CLIENT_SECRET, "web").contains("`auth-server client rotate-secret web`"));
+        assert!(told(PASSWORD, "alice").contains("`auth-server account set-password alice`"));
     }
 }

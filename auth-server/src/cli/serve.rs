@@ -87,7 +87,14 @@ async fn apply_declared_state(
     let args = apply::Args { file, dry_run: false, prune: false, json: false };
     let applied = apply::run(&bench, &args, &state).await;
     bench.close().await;
-    applied
+    match applied {
+        // The state is in force. A full disk under a log file is no reason not to serve.
+        Err(CliError::Unprinted(cause)) => {
+            log::warn!(cause = cause.as_str(); "what was applied could not be printed");
+            Ok(())
+        }
+        applied => applied,
+    }
 }
 
 fn announce(running: &Running) {

@@ -67,6 +67,9 @@ async fn a_rotated_key_goes_on_verifying() {
 async fn rewrap_keeps_every_token_alive_under_another_master_key() {
     let mut realm = realm().await;
     let tokens = tokens(&realm).await;
+    std::fs::write(realm.folder().join("bad.key"), "too short").unwrap();
+    let refused = realm.command(&["key", "rewrap", "--to", "bad.key"], "");
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
     realm.cli(&["key", "rewrap", "--to", "new.key"], "");
     let next = are_alive(&realm, &tokens).await;
     realm.end(End::Asked).await;

@@ -1,8 +1,13 @@
 //! Exit statuses and settings.
 
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use tests::world::state;
 
 use super::cli;
+use crate::processes::AUTH_SERVER;
 
 #[test]
 fn exit_status_is_0_when_done_1_when_it_cannot_be_and_2_when_it_was_asked_wrongly() {
@@ -59,4 +64,40 @@ fn config_prints_what_is_in_force_and_reads_it_back() {
     assert_eq!((status, again), (Some(0), printed), "{error}");
     let made: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(made.len(), 1, "no database was made for it: {made:?}");
+}
+
+/// The exit status and standard error of a command whose standard output is `out`.
+fn printing_to(out: impl Into<Stdio>, folder: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(AUTH_SERVER);
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(out);
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_secret_that_could_not_be_printed_is_a_failure_that_names_the_way_to_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let uri = "https://web.example/cb";
+    let state = "[[client]]\nclient_id = \"declared\"\ngrant_types = [\"client_credentials\"]\n";
+    std::fs::write(folder.path().join("one.toml"), state).unwrap();
+    std::fs::write(folder.path().join("two.toml"), state.replace("declared", "other")).unwrap();
+    for (args, remedy) in [
+        (&["client", "add", "web", "--redirect-uri", uri][..], "client rotate-secret web"),
+        (&["client", "rotate-secret", "web", "--json"], "client rotate-secret web"),
+        (&["account", "add", "alice", "--generate"], "account set-password alice"),
+        (&["account", "set-password", "alice", "--generate"], "account set-password alice"),
+        (&["apply", "one.toml"], "client rotate-secret declared"),
+        (&["apply", "two.toml", "--json"], "client rotate-secret other"),
+    ] {
+        let (status, told) = printing_to(full(), folder.path(), args);
+        assert_eq!(status, Some(1), "{args:?}: {told}");
+        assert!(told.contains(remedy), "{args:?}: {told}");
+    }
+    // Half a list is no list; but a reader that has seen enough is no fault.
+    let list = ["client", "list"];
+    assert_eq!(printing_to(full(), folder.path(), &list).0, Some(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(printing_to(writer, folder.path(), &list), (Some(0), String::new()));
 }
