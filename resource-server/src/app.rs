@@ -49,7 +49,8 @@ impl StartFault {
     /// The exit status: 2 for what an operator has to mend first, 1 for what may pass.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Listen(..) => 1,
+            Self::Listen(..)
+            | Self::Database(DatabaseError::Unavailable(_) | DatabaseError::OutcomeUnknown) => 1,
             Self::Database(_) | Self::Tls(_) | Self::Guard(_) => 2,
         }
     }
@@ -111,5 +112,22 @@ pub fn guard_options(settings: &Settings) -> GuardOptions {
         resource_name: scopes::API_NAME.to_owned(),
         scopes: scopes::ALL.iter().map(|scope| (*scope).to_owned()).collect(),
         ..GuardOptions::new(settings.resource.clone(), settings.issuers.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_locked_or_away_may_pass_and_a_broken_one_is_to_be_mended() {
+        for (fault, status) in [
+            (DatabaseError::Unavailable("another process holds the lock"), 1),
+            (DatabaseError::OutcomeUnknown, 1),
+            (DatabaseError::Open("file is not a database".into()), 2),
+            (DatabaseError::Migration("it is newer".into()), 2),
+        ] {
+            assert_eq!(StartFault::from(fault.clone()).status(), status, "{fault}");
+        }
     }
 }

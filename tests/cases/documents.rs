@@ -234,6 +234,31 @@ async fn unknown_routes_and_methods_are_problems_too() {
     assert!(wrong.header("Allow").contains("GET"), "RFC 9110 section 15.5.6");
 }
 
+/// [RFC 9110 section 9.1](https://www.rfc-editor.org/rfc/rfc9110#section-9.1): "All general-purpose servers MUST support the methods GET and HEAD".
+#[tokio::test]
+async fn head_is_answered_wherever_get_is() {
+    let api = Guarded::start().await;
+    let alice = of(&api, "acct_alice");
+    let id = alice.create("t", "b").await.expect(201).member("id");
+    let metadata = "/.well-known/oauth-protected-resource";
+    let document = format!("/documents/{id}");
+    for path in
+        ["/healthz", "/readyz", "/openapi.json", metadata, "/whoami", "/documents", &document]
+    {
+        let (get, head) = (alice.request(Method::GET, path), alice.request(Method::HEAD, path));
+        let (get, head) = (send(get).await.expect(200), send(head).await.expect(200));
+        assert!(head.body.is_empty() && !get.body.is_empty(), "{path}");
+        assert_eq!(head.header("Content-Type"), get.header("Content-Type"), "{path}");
+        let wrong = send(alice.request(Method::PATCH, path)).await;
+        problem(&wrong, 405);
+        assert!(wrong.header("Allow").starts_with("GET"), "{path}: {}", wrong.header("Allow"));
+        assert!(wrong.header("Allow").contains("HEAD"), "{path}: {}", wrong.header("Allow"));
+    }
+    let stranger = Documents::anonymous(&api.url);
+    assert_eq!(send(stranger.request(Method::HEAD, "/documents")).await.status, 401);
+    assert_eq!(send(alice.request(Method::HEAD, &format!("{document}/share"))).await.status, 405);
+}
+
 #[tokio::test]
 async fn whoami_says_what_the_token_says() {
     let api = Guarded::start().await;

@@ -100,6 +100,8 @@ fn read_token(path: &Path) -> Result<String, String> {
 fn needs_of(request: &str) -> Result<Needs, String> {
     let (method, path) = request.split_once(' ').ok_or("--request: must be METHOD PATH")?;
     let path = path.split('?').next().unwrap_or(path);
+    // What answers GET answers HEAD.
+    let method = if method.eq_ignore_ascii_case("HEAD") { "GET" } else { method };
     let table = table();
     let route = table
         .iter()
@@ -330,6 +332,7 @@ mod tests {
         // The routes that every API has here, so that a fork's table changes nothing.
         assert_eq!(needs_of("GET /whoami").unwrap(), Needs::AnyToken);
         assert_eq!(needs_of("get /whoami?a=b").unwrap(), Needs::AnyToken);
+        assert_eq!(needs_of("HEAD /whoami").unwrap(), Needs::AnyToken);
         assert_eq!(needs_of("GET /openapi.json").unwrap(), Needs::Nothing);
         for bad in ["GET", "PATCH /whoami", "GET /whoami/", "GET /else"] {
             assert!(needs_of(bad).is_err(), "{bad}");

@@ -245,6 +245,7 @@ fn read_cursor(text: &str) -> Option<Place> {
 mod tests {
     use serde_json::json;
 
+    use super::super::openapi;
     use super::*;
 
     fn document(title: &str, body: &str) -> Result<(String, String), ApiError> {
@@ -266,6 +267,17 @@ mod tests {
         assert!(
             parse_document(json!({"title": 1, "body": ""}).as_object().unwrap().clone()).is_err()
         );
+    }
+
+    #[test]
+    fn the_bounds_of_a_page_are_told() {
+        let told = openapi::document("https://api.example", String::new());
+        let told = serde_json::to_value(&told).unwrap();
+        let limit = &told["paths"][PATH]["get"]["parameters"][0]["schema"];
+        assert_eq!((&limit["minimum"], &limit["maximum"]), (&json!(1), &json!(MAX_LIMIT)));
+        let page = &told["components"]["schemas"]["DocumentPage"];
+        assert_eq!(page["properties"]["next"]["type"], json!(["string", "null"]));
+        assert_eq!(page["required"], json!(["documents", "next"]));
     }
 
     #[test]

@@ -16,20 +16,17 @@ pub fn all() -> [(&'static str, RefOr<Schema>); 4] {
     ]
 }
 
-/// The query parameters of the operation with this id.
-pub fn query_parameters(operation: &str) -> Vec<(&'static str, ObjectBuilder)> {
-    match operation {
-        "listDocuments" => {
-            let limit = ObjectBuilder::new()
-                .schema_type(Type::Integer)
-                .minimum(Some(1_isize))
-                .maximum(isize::try_from(documents::MAX_LIMIT).ok())
-                .default(Some(json!(documents::DEFAULT_LIMIT)));
-            let cursor = text().description(Some("next of the page before"));
-            vec![("limit", limit), ("cursor", cursor)]
-        }
-        _ => Vec::new(),
-    }
+/// A query parameter: its name, and the schema of its value.
+pub type Parameter = (&'static str, ObjectBuilder);
+
+/// The query parameters of a list in pages.
+pub fn page_query() -> Vec<Parameter> {
+    let limit = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1_isize))
+        .maximum(isize::try_from(documents::MAX_LIMIT).ok())
+        .default(Some(json!(documents::DEFAULT_LIMIT)));
+    vec![("limit", limit), ("cursor", text().description(Some("next of the page before")))]
 }
 
 /// Any text.

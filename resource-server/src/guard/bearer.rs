@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use shared_types::ErrorCode;
@@ -252,9 +252,6 @@ fn parse_authorization(value: &[u8]) -> Result<&str, BearerError> {
     }
     std::str::from_utf8(token).map_err(|_| malformed)
 }
-
-/// The header's name, for answers that list what scripts may read.
-pub const CHALLENGE_HEADER: HeaderName = WWW_AUTHENTICATE;
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,9 @@ use discovery::HttpKeys;
 use jwks::KeyLimits;
 use outbound::{Outbound, OutboundFault};
 
+/// The most that `iat` and `nbf` may be ahead, in seconds: clocks that are kept at all differ by less.
+pub const MAX_CLOCK_LEEWAY: i64 = 60;
+
 /// What a guard has to know.
 #[derive(Clone, Debug)]
 pub struct GuardOptions {
@@ -65,7 +68,7 @@ pub struct GuardOptions {
     pub issuers: Vec<Issuer>,
     /// Where an issuer's origin is reached, if not where its URL says.
     pub issuer_addresses: Vec<(Issuer, HostPort)>,
-    /// How far ahead `iat` and `nbf` may be, in seconds (default 10, at most 60).
+    /// How far ahead `iat` and `nbf` may be, in seconds (default 10, at most [`MAX_CLOCK_LEEWAY`]).
     pub clock_leeway: i64,
     /// Times of the key sets.
     pub keys: KeyLimits,
@@ -105,6 +108,9 @@ pub enum GuardFault {
     /// There is no issuer, so no token could ever be valid.
     #[error("no issuer is configured")]
     NoIssuer,
+    /// The leeway would take tokens from the far future, or refuse those of now.
+    #[error("clock_leeway must be from 0 to {MAX_CLOCK_LEEWAY} seconds, and is {0}")]
+    ClockLeeway(i64),
 }
 
 /// The guard of one API. A clone is another handle; when the last is gone, keys are no longer fetched.
@@ -137,6 +143,9 @@ impl Guard {
     ) -> Result<Self, GuardFault> {
         if options.issuers.is_empty() {
             return Err(GuardFault::NoIssuer);
+        }
+        if !(0..=MAX_CLOCK_LEEWAY).contains(&options.clock_leeway) {
+            return Err(GuardFault::ClockLeeway(options.clock_leeway));
         }
         let outbound = Arc::new(Outbound::new(options.outbound.clone()));
         let mut sources: Vec<(Rules, Arc<dyn KeySource>)> = Vec::new();
@@ -205,5 +214,28 @@ impl Guard {
     /// The state of each issuer's keys.
     pub fn key_status(&self) -> Vec<KeyStatus> {
         self.inner.verifier.key_status(self.inner.clock.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_types::SystemClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leeway_out_of_bounds_opens_no_guard() {
+        for (leeway, good) in [(-1, false), (0, true), (60, true), (61, false), (i64::MAX, false)] {
+            let api = Audience::parse("https://api.example").unwrap();
+            let issuers = vec![Issuer::parse("https://id.example").unwrap()];
+            let options = GuardOptions { clock_leeway: leeway, ..GuardOptions::new(api, issuers) };
+            let opened = Guard::open(options, Arc::new(SystemClock), Arc::new(NoKeyStore)).await;
+            match opened {
+                Ok(_) => assert!(good, "{leeway}"),
+                Err(fault) => {
+                    assert!(!good && fault.to_string().contains("clock_leeway"), "{fault}");
+                }
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 /// A problem: a status, words for the developer of the client, never a value that was sent.
@@ -37,6 +37,15 @@ impl Problem {
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The answer to another method than `allowed`: "The origin server MUST generate an Allow header field in a 405 response"
+    /// ([RFC 9110 section 15.5.6](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6)).
+    pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+        let detail = "The header Allow lists the methods of this path.";
+        let mut response = Self::plain(StatusCode::METHOD_NOT_ALLOWED, detail).response();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        response
     }
 
     /// The answer. It is never stored: the next attempt may be good.

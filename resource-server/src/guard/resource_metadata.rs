@@ -1,12 +1,12 @@
 //! Our own metadata ([RFC 9728](https://www.rfc-editor.org/rfc/rfc9728)): which issuers' tokens we take, and which scopes our routes ask for. Not signed.
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{self, Bytes, ServiceConfig};
+use actix_web::{HttpResponse, guard};
 use shared_types::metadata::ProtectedResourceMetadata;
 use url::Url;
 
-use super::GuardOptions;
+use super::{GuardOptions, Problem};
 
 /// Where the document is for a resource without a path.
 pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -64,7 +64,11 @@ impl Document {
         };
         // Named, so that whoever writes a log can tell it from a path that is not there.
         let resource = web::resource(self.path.as_str()).name(WELL_KNOWN);
-        config.service(resource.route(web::get().to(answer)));
+        let read = guard::Any(guard::Get()).or(guard::Head());
+        let other = || std::future::ready(Problem::method_not_allowed("GET, HEAD"));
+        config.service(
+            resource.route(web::route().guard(read).to(answer)).default_service(web::to(other)),
+        );
     }
 }
 

@@ -1,9 +1,12 @@
 //! All routes on one screen: how each is mounted, what it asks for, and how it is described in `/openapi.json`.
 
+use actix_web::guard::{self, Guard};
+use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Resource, Route};
 use service::requests::Pattern;
 
+use crate::endpoints::schemas::{self, Parameter};
 use crate::endpoints::scopes::{ReadDocuments, ShareDocuments, WriteDocuments};
 use crate::endpoints::{documents, health, openapi, share, whoami};
 use crate::error::ApiError;
@@ -23,7 +26,7 @@ pub enum Needs {
 /// One route.
 #[derive(Debug)]
 pub struct ApiRoute {
-    /// Its method.
+    /// Its method. What answers GET answers HEAD as well.
     pub method: &'static str,
     /// Its path, below the path of the resource identifier.
     pub path: &'static str,
@@ -33,11 +36,32 @@ pub struct ApiRoute {
     pub id: &'static str,
     /// What it does.
     pub summary: &'static str,
+    /// Its query parameters.
+    pub query: fn() -> Vec<Parameter>,
     /// The schema of its request body.
     pub request: Option<&'static str>,
-    /// The good answer: status, words, schema.
-    pub answer: (&'static str, &'static str, Option<&'static str>),
-    mount: fn() -> Route,
+    /// The good answer.
+    pub answer: Answer,
+    handler: fn() -> Route,
+}
+
+/// A good answer, as `/openapi.json` describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: &'static str,
+    /// What it means.
+    pub said: &'static str,
+    /// The schema of its body.
+    pub schema: Option<&'static str>,
+}
+
+const fn answer(status: &'static str, said: &'static str, schema: &'static str) -> Answer {
+    Answer { status, said, schema: Some(schema) }
+}
+
+const fn empty(status: &'static str, said: &'static str) -> Answer {
+    Answer { status, said, schema: None }
 }
 
 const READ: Needs = Needs::Scope(ReadDocuments::SCOPE);
@@ -47,42 +71,61 @@ const SHARE: Needs = Needs::Scope(ShareDocuments::SCOPE);
 /// The API. Routes of one path stand together.
 #[rustfmt::skip]
 pub fn table() -> Vec<ApiRoute> {
-    let route = |method, path, needs, id, summary, request, answer, mount| ApiRoute { method, path, needs, id, summary, request, answer, mount };
     vec![
-        route("GET", documents::PATH, READ, "listDocuments", "Your documents, newest first", None, ("200", "A page", Some("DocumentPage")), || web::get().to(documents::list)),
-        route("POST", documents::PATH, WRITE, "createDocument", "Store a document", Some("DocumentInput"), ("201", "Stored", Some("Document")), || web::post().to(documents::create)),
-        route("GET", documents::ONE, READ, "getDocument", "One document", None, ("200", "The document", Some("Document")), || web::get().to(documents::get)),
-        route("PUT", documents::ONE, WRITE, "putDocument", "Write over a document", Some("DocumentInput"), ("200", "Stored", Some("Document")), || web::put().to(documents::put)),
-        route("DELETE", documents::ONE, WRITE, "deleteDocument", "Remove a document", None, ("204", "Removed", None), || web::delete().to(documents::delete)),
-        route("POST", share::PATH, SHARE, "shareDocument", "Share a document, when its owner clears it", Some("Share"), ("200", "Shared", None), || web::post().to(share::post)),
-        route("GET", whoami::PATH, Needs::AnyToken, "whoami", "What your token says", None, ("200", "Who you are", Some("WhoAmI")), || web::get().to(whoami::get)),
-        route("GET", openapi::PATH, Needs::Nothing, "openapi", "This document", None, ("200", "OpenAPI 3.1", Some("OpenApi")), || web::get().to(openapi::get)),
+        ApiRoute { method: "GET", path: documents::PATH, needs: READ, id: "listDocuments", summary: "Your documents, newest first",
+                   query: schemas::page_query, request: None, answer: answer("200", "A page", "DocumentPage"), handler: || web::to(documents::list) },
+        ApiRoute { method: "POST", path: documents::PATH, needs: WRITE, id: "createDocument", summary: "Store a document",
+                   query: Vec::new, request: Some("DocumentInput"), answer: answer("201", "Stored", "Document"), handler: || web::to(documents::create) },
+        ApiRoute { method: "GET", path: documents::ONE, needs: READ, id: "getDocument", summary: "One document",
+                   query: Vec::new, request: None, answer: answer("200", "The document", "Document"), handler: || web::to(documents::get) },
+        ApiRoute { method: "PUT", path: documents::ONE, needs: WRITE, id: "putDocument", summary: "Write over a document",
+                   query: Vec::new, request: Some("DocumentInput"), answer: answer("200", "Stored", "Document"), handler: || web::to(documents::put) },
+        ApiRoute { method: "DELETE", path: documents::ONE, needs: WRITE, id: "deleteDocument", summary: "Remove a document",
+                   query: Vec::new, request: None, answer: empty("204", "Removed"), handler: || web::to(documents::delete) },
+        ApiRoute { method: "POST", path: share::PATH, needs: SHARE, id: "shareDocument", summary: "Share a document, when its owner clears it",
+                   query: Vec::new, request: Some("Share"), answer: empty("200", "Shared"), handler: || web::to(share::post) },
+        ApiRoute { method: "GET", path: whoami::PATH, needs: Needs::AnyToken, id: "whoami", summary: "What your token says",
+                   query: Vec::new, request: None, answer: answer("200", "Who you are", "WhoAmI"), handler: || web::to(whoami::get) },
+        ApiRoute { method: "GET", path: openapi::PATH, needs: Needs::Nothing, id: "openapi", summary: "This document",
+                   query: Vec::new, request: None, answer: answer("200", "OpenAPI 3.1", "OpenApi"), handler: || web::to(openapi::get) },
     ]
 }
 
 /// Mounts everything. The API stands below `base`, the path of the resource identifier (empty for most); health stands at the root.
 pub fn mount(config: &mut ServiceConfig, base: &str) {
-    let health = [
-        (health::HEALTHZ, web::get().to(health::healthz)),
-        (health::READYZ, web::get().to(health::readyz)),
-    ];
+    let health =
+        [(health::HEALTHZ, web::to(health::healthz)), (health::READYZ, web::to(health::readyz))];
     for (path, route) in health {
-        config.service(resource(path, path, "GET").route(route));
+        config.service(resource(path, path, &["GET"]).route(route.guard(methods("GET"))));
     }
     let table = table();
     for group in table.chunk_by(|a, b| a.path == b.path) {
         let Some(first) = group.first() else { continue };
-        let allowed: Vec<&str> = group.iter().map(|route| route.method).collect();
-        let resource = resource(&format!("{base}{}", first.path), first.path, &allowed.join(", "));
-        config.service(
-            group.iter().fold(resource, |resource, route| resource.route((route.mount)())),
-        );
+        let names: Vec<&str> = group.iter().map(|route| route.method).collect();
+        let resource = resource(&format!("{base}{}", first.path), first.path, &names);
+        config.service(group.iter().fold(resource, |resource, route| {
+            resource.route((route.handler)().guard(methods(route.method)))
+        }));
     }
 }
 
+/// "All general-purpose servers MUST support the methods GET and HEAD" ([RFC 9110 section 9.1](https://www.rfc-editor.org/rfc/rfc9110#section-9.1)):
+/// what answers GET answers HEAD, without the body.
+fn methods(name: &'static str) -> impl Guard {
+    let is_get = name == "GET";
+    guard::fn_guard(move |request| {
+        let asked = &request.head().method;
+        asked.as_str() == name || (is_get && *asked == Method::HEAD)
+    })
+}
+
 /// A path that knows its pattern, for logs, and its methods, for 405.
-fn resource(path: &str, pattern: &'static str, allowed: &str) -> Resource {
-    let allowed = allowed.to_owned();
+fn resource(path: &str, pattern: &'static str, names: &[&str]) -> Resource {
+    let mut allowed = names.to_vec();
+    if allowed.contains(&"GET") {
+        allowed.push("HEAD");
+    }
+    let allowed = allowed.join(", ");
     let other =
         move || std::future::ready(Err::<&str, _>(ApiError::MethodNotAllowed(allowed.clone())));
     web::resource(path).app_data(Pattern(pattern)).default_service(web::to(other))

@@ -54,6 +54,8 @@ fn error_statuses_are_chosen_in_few_places() {
         "auth-server/src/server/routes.rs",
         "resource-server/src/error.rs",
         "resource-server/src/guard/bearer.rs",
+        // The guard mounts one path itself, and says what else may not be asked there.
+        "resource-server/src/guard/problem.rs",
         // Not ready, and the one refusal that the sample API adds to the guard's.
         "resource-server/src/endpoints/health.rs",
         "resource-server/src/endpoints/share.rs",
