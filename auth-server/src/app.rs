@@ -98,7 +98,7 @@ pub struct App {
 impl App {
     /// Opens the store, unseals the keys, makes the signature keys that are due, and reads what is registered.
     pub async fn build(settings: Settings, ports: Ports) -> Result<Self, StartFault> {
-        let database = open_database(&settings, &database_options()).await?;
+        let database = open_database(&settings, &database_options(&settings)).await?;
         let vault = open_vault(&settings, &database, &*ports.random).await?;
         let first = Freshness::load(&database, ports.clock.now_millis(), 0).await?;
         let policy = rotation_policy(&settings, &first.last_seen());
@@ -137,8 +137,12 @@ impl App {
 }
 
 /// How a server opens its database.
-pub fn database_options() -> database::Options {
-    database::Options::default()
+pub fn database_options(settings: &Settings) -> database::Options {
+    let options = database::Options::default();
+    match settings.database {
+        DatabaseUrl::Sqlite(_) => options,
+        DatabaseUrl::Postgres(_) => options.on_postgres(&settings.postgres),
+    }
 }
 
 /// Opens the database and brings its schema up to date.

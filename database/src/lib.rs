@@ -40,7 +40,7 @@ use std::sync::Arc;
 pub use error::DatabaseError;
 pub use location::DatabaseUrl;
 pub use migrate::Migration;
-pub use options::{Options, Synchronous};
+pub use options::{Options, PostgresSettings, Synchronous};
 pub use postgres::PostgresUrl;
 pub use sql::{Row, Sql, Value};
 pub use statistics::Statistics;

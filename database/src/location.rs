@@ -1,7 +1,7 @@
 //! Where the data lives, as one URL.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::DatabaseError;
@@ -38,6 +38,25 @@ impl FromStr for DatabaseUrl {
     }
 }
 
+impl DatabaseUrl {
+    /// The same PostgreSQL server with the password that stands in a file, without the line's end behind it. It beats one in the URL.
+    /// The fault names the file, never what is in it.
+    pub fn with_password_file(self, path: &Path) -> Result<Self, DatabaseError> {
+        let Self::Postgres(url) = self else {
+            return Err(DatabaseError::Unsupported("an SQLite database has no password".into()));
+        };
+        let fault = |why: &dyn fmt::Display| {
+            DatabaseError::Open(format!("the password file {}: {why}", path.display()))
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
+        let password = text.strip_suffix('\n').unwrap_or(&text);
+        match password.strip_suffix('\r').unwrap_or(password) {
+            "" => Err(fault(&"is empty")),
+            password => Ok(Self::Postgres(Box::new(url.with_password(password)))),
+        }
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,6 +87,27 @@ mod tests {
         assert!(matches!(url, DatabaseUrl::Postgres(_)) && url.to_string() == "postgres://h/d");
         for wrong in ["", "sqlite:", "sqlite::memory:", "mysql://h/d", "auth-server.db"] {
             assert!(wrong.parse::<DatabaseUrl>().is_err(), "{wrong}");
+        }
+    }
+    #[test]
+    fn a_password_file_holds_one_line_and_beats_the_url() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        let url = |text: &str| text.parse::<DatabaseUrl>().unwrap();
+        for text in ["hunter2", "hunter2\n", "hunter2\r\n"] {
+            std::fs::write(&path, text).unwrap();
+            let read = url("postgres://u:old@h/d").with_password_file(&path).unwrap();
+            let DatabaseUrl::Postgres(inner) = &read else { panic!("{read}") };
+            assert!(inner.has_password(b"hunter2"), "{text:?}");
+            assert!(!format!("{read:?} {read}").contains("hunter2"));
+        }
+        std::fs::write(&path, "\n").unwrap();
+        for (text, path) in [
+            ("postgres://u@h/d", path.as_path()),
+            ("postgres://u@h/d", Path::new("/nowhere/password")),
+            ("sqlite:a.db", path.as_path()),
+        ] {
+            assert!(url(text).with_password_file(path).is_err(), "{text} {}", path.display());
         }
     }
 }

@@ -67,6 +67,20 @@ impl Default for Options {
 }
 
 impl Options {
+    /// With what an operator has set for a PostgreSQL server.
+    #[must_use]
+    pub fn on_postgres(self, settings: &PostgresSettings) -> Self {
+        let readers = settings.connections / 2;
+        Self {
+            readers,
+            writers: settings.connections.saturating_sub(readers),
+            connect_timeout: settings.connect_timeout,
+            statement_timeout: settings.statement_timeout,
+            lock_timeout: settings.lock_timeout,
+            ..self
+        }
+    }
+
     /// For a command beside a running server: one reader, and patience with the server's locks.
     pub fn for_tools() -> Self {
         let patience = Duration::from_secs(30);
@@ -82,6 +96,26 @@ impl Options {
     }
 }
 
+/// What an operator may set of a PostgreSQL database; see [`Options`] for what each means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// Connections of one instance: half of them for reads, the rest for writes. At least 2.
+    pub connections: usize,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+    /// How long one statement waits for a row that another unit holds.
+    pub lock_timeout: Duration,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        let Options { connect_timeout, statement_timeout, lock_timeout, .. } = Options::default();
+        Self { connections: 10, connect_timeout, statement_timeout, lock_timeout }
+    }
+}
+
 /// When a commit counts as durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
@@ -91,4 +125,18 @@ pub enum Synchronous {
     /// Without one: a power cut may lose the last commits, never the database. For tests and for
     /// data that can be made again.
     Normal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_shared_out_with_the_odd_one_to_the_writers() {
+        for (connections, readers, writers) in [(2, 1, 1), (3, 1, 2), (10, 5, 5)] {
+            let settings = PostgresSettings { connections, ..PostgresSettings::default() };
+            let options = Options::default().on_postgres(&settings);
+            assert_eq!((options.readers, options.writers), (readers, writers), "{connections}");
+        }
+    }
 }

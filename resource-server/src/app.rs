@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use database::{Database, DatabaseError, Options};
+use database::{Database, DatabaseError, DatabaseUrl, Options};
 use service::tls::TlsFault;
 use shared_types::{Clock, SystemClock};
 
@@ -75,8 +75,7 @@ pub struct App {
 impl App {
     /// Opens the database and the guard. Does not wait for any issuer.
     pub async fn build(settings: Settings, ports: Ports) -> Result<Self, StartFault> {
-        let options = Options { readers: settings.workers.clamp(1, 4), ..Options::default() };
-        let database = Database::open(&settings.database, &options).await?;
+        let database = Database::open(&settings.database, &database_options(&settings)).await?;
         database.migrate(MIGRATIONS).await?;
         let store = Arc::new(StoredKeySets(database.clone()));
         let guard = Guard::open(guard_options(&settings), Arc::clone(&ports.clock), store).await?;
@@ -99,6 +98,15 @@ impl App {
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+}
+
+fn database_options(settings: &Settings) -> Options {
+    match settings.database {
+        DatabaseUrl::Sqlite(_) => {
+            Options { readers: settings.workers.clamp(1, 4), ..Options::default() }
+        }
+        DatabaseUrl::Postgres(_) => Options::default().on_postgres(&settings.postgres),
     }
 }
 

@@ -149,7 +149,7 @@ async fn the_resource_server_tells_every_file_that_is_wrong_at_once() {
     let mut serve = vec!["serve", "--database", "postgres://u:hunter2@db/x"];
     serve.extend(["--tls-cert", "no-cert.pem", "--tls-key", "no-key.pem"]);
     serve.extend(authorities);
-    refused(&serve, &["PostgreSQL", "no-cert.pem", "no-key.pem", "no-ca.pem"]);
+    refused(&serve, &["no-cert.pem", "no-key.pem", "no-ca.pem"]);
     refused(&[["serve"].as_slice(), &authorities].concat(), &["no-ca.pem"]);
     let mut explain = vec!["explain", "--token-file", "no-token", "--request", "BREW /tea"];
     explain.extend(authorities);
@@ -166,7 +166,7 @@ async fn a_token_that_would_be_refused_is_exit_status_1() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// SIGHUP loads a new certificate; one that does not fit its key changes nothing.
+/// SIGHUP loads a new certificate; a key that is none, or is another certificate's, changes nothing.
 #[tokio::test]
 async fn a_certificate_is_replaced_without_a_restart() {
     let issuer = FakeIssuer::start().await;
@@ -202,6 +202,11 @@ async fn a_certificate_is_replaced_without_a_restart() {
         server.signal("HUP");
         let server = server.until_logged("old ones stay").await;
         assert!(trusts(&second).await, "the old pair stays");
+        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("key.pem"), other.signing_key.serialize_pem()).unwrap();
+        server.signal("HUP");
+        let server = server.until_logged("old ones stay").await;
+        assert!(trusts(&second).await, "a good key of another certificate is no pair");
         assert_eq!(server.stop().await.0, Some(0));
     }
 }

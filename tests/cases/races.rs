@@ -28,7 +28,7 @@ fn with_status(answers: &[Answer], status: u16) -> usize {
 /// How many grants are spent and not ended, and how many ended for `reason`.
 async fn grants(world: &World, reason: &'static str) -> (i64, i64) {
     let database = world.auth.running.app().database.clone();
-    let sql = "SELECT COALESCE(SUM(spent_at IS NOT NULL AND ended_at IS NULL), 0), COALESCE(SUM(end_reason = ?1), 0)
+    let sql = "SELECT COUNT(CASE WHEN spent_at IS NOT NULL AND ended_at IS NULL THEN 1 END), COUNT(CASE WHEN end_reason = ?1 THEN 1 END)
                FROM authorization_grant";
     background::run(async move {
         let read = database.read(move |store| {

@@ -189,6 +189,13 @@ impl Pending {
         self
     }
 
+    /// At another instance of the issuer, which is reached at `address`.
+    #[must_use]
+    pub fn at(mut self, address: &str) -> Self {
+        self.endpoint = format!("{address}/authorize");
+        self
+    }
+
     /// The URL that the browser is sent to.
     pub fn url(&self) -> String {
         Url::parse_with_params(&self.endpoint, &self.params).unwrap().into()

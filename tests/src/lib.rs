@@ -6,7 +6,8 @@
 //! | [`client`] | the verbs of a client, of its user and of a caller of the API |
 //! | [`http`], [`html`], [`browser`] | requests, forms, cookies; redirects only when told |
 //! | [`world`] | the servers in this process, with a clock to move |
-//! | [`processes`] | the servers as real processes |
+//! | [`engine`], [`cluster`] | where their rows are: files, databases on the test server, a PostgreSQL server of the case's own |
+//! | [`processes`], [`realm`] | the servers as real processes |
 //! | [`chromium`] | a real browser |
 //! | [`landing`] | where a client waits for that browser |
 //! | [`skip`] | how a case says that it cannot run here |
@@ -15,6 +16,8 @@ pub mod background;
 pub mod browser;
 pub mod chromium;
 pub mod client;
+pub mod cluster;
+pub mod engine;
 pub mod html;
 pub mod http;
 pub mod landing;

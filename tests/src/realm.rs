@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::browser::{Browser, Page};
 use crate::client::{Client, Pending, sign_in};
+use crate::engine::{MASTER_KEY, Store, write_master_key};
 use crate::http::Answer;
 use crate::processes::{Process, free_port, run};
 use crate::world::{ALICE, SECRET, WEB_CALLBACK, state};
@@ -26,45 +28,92 @@ pub enum End {
 /// A process that serves [`state`] on a port of its own.
 #[derive(Debug)]
 pub struct Realm {
-    /// Its issuer identifier and address.
+    /// Its issuer identifier.
     pub issuer: String,
+    /// Where it is reached: at its issuer, unless it stands beside another one.
+    pub address: String,
     program: String,
     port: u16,
     args: Vec<String>,
     process: Option<Process>,
     log: String,
+    home: Arc<Home>,
+}
+
+/// What instances of one server share.
+#[derive(Debug)]
+struct Home {
     folder: TempDir,
+    store: Store,
+}
+
+impl Home {
+    /// The settings that commands beside a server need too. An SQLite database is where the default says.
+    fn settings(&self) -> Vec<&str> {
+        if self.store.is_postgres() {
+            vec!["--database", &self.store.url, "--master-key-file", MASTER_KEY]
+        } else {
+            Vec::new()
+        }
+    }
 }
 
 impl Realm {
     /// Starts it, with more arguments for `serve`.
     pub async fn start(program: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let store = Store::chosen(folder.path(), "auth-server.db").await;
+        Self::start_on(program, Home { folder, store }, more).await
+    }
+
+    /// Starts it on a database of the given PostgreSQL server.
+    pub async fn start_at(program: &str, server: &str, more: &[&str]) -> Self {
+        let home = Home { folder: tempfile::tempdir().unwrap(), store: Store::on(server).await };
+        Self::start_on(program, home, more).await
+    }
+
+    async fn start_on(program: &str, home: Home, more: &[&str]) -> Self {
+        let mut realm = Self::prepare(program, home, more);
+        realm.launch().await;
+        realm
+    }
+
+    fn prepare(program: &str, home: Home, more: &[&str]) -> Self {
+        let folder = home.folder.path();
+        std::fs::write(folder.join("state.toml"), state("http://127.0.0.1:1")).unwrap();
+        if home.store.is_postgres() {
+            write_master_key(folder);
+        }
         let port = free_port();
         let issuer = format!("http://127.0.0.1:{port}");
-        std::fs::write(folder.path().join("state.toml"), state("http://127.0.0.1:1")).unwrap();
-        let mut args = vec!["--issuer".to_owned(), issuer.clone()];
-        for arg in [
-            "--apply",
-            "state.toml",
-            "--argon2-memory-kib",
-            "8",
-            "--argon2-iterations",
-            "1",
-            "--workers",
-            "1",
-        ] {
-            args.push(arg.to_owned());
-        }
-        args.extend(more.iter().map(|arg| (*arg).to_owned()));
-        let mut realm = Self {
-            issuer,
+        let hash = ["--argon2-memory-kib", "8", "--argon2-iterations", "1", "--workers", "1"];
+        let mut args = vec!["--issuer", &issuer, "--apply", "state.toml"];
+        args.extend(hash.iter().chain(more));
+        args.extend(home.settings());
+        Self {
+            address: issuer.clone(),
             program: program.to_owned(),
             port,
-            args,
+            args: args.into_iter().map(str::to_owned).collect(),
             process: None,
             log: String::new(),
-            folder,
+            home: Arc::new(home),
+            issuer,
+        }
+    }
+
+    /// Another instance of the same server: its settings, its database, an address of its own.
+    pub async fn beside(&self) -> Self {
+        let port = free_port();
+        let mut realm = Self {
+            issuer: self.issuer.clone(),
+            address: format!("http://127.0.0.1:{port}"),
+            program: self.program.clone(),
+            port,
+            args: self.args.clone(),
+            process: None,
+            log: String::new(),
+            home: self.home.clone(),
         };
         realm.launch().await;
         realm
@@ -72,8 +121,7 @@ impl Realm {
 
     async fn launch(&mut self) {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        self.process =
-            Some(Process::start(&self.program, self.folder.path(), self.port, &args).await);
+        self.process = Some(Process::start(&self.program, self.folder(), self.port, &args).await);
     }
 
     /// Ends it.
@@ -116,12 +164,18 @@ impl Realm {
 
     /// Where its database is.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.home.folder.path()
+    }
+
+    /// Its database, as the setting takes it.
+    pub fn database(&self) -> &str {
+        &self.home.store.url
     }
 
     /// Runs a command beside the server.
     pub fn command(&self, args: &[&str], input: &str) -> Output {
-        run(&self.program, self.folder.path(), args, input)
+        let args: Vec<&str> = args.iter().copied().chain(self.home.settings()).collect();
+        run(&self.program, self.folder(), &args, input)
     }
 
     /// Runs a command that succeeds; what it printed.
@@ -142,12 +196,12 @@ impl Realm {
 
     /// The confidential client of [`state`].
     pub fn web(&self) -> Client {
-        Client::new(&self.issuer, "web", SECRET, WEB_CALLBACK)
+        Client::new(&self.address, "web", SECRET, WEB_CALLBACK)
     }
 
     /// The client that acts for itself.
     pub fn machine(&self) -> Client {
-        Client::new(&self.issuer, "machine", SECRET, "")
+        Client::new(&self.address, "machine", SECRET, "")
     }
 
     /// Alice goes through an authorization request in `browser`.

@@ -68,6 +68,14 @@ fn finish(draft: Draft, faults: &mut Vec<ConfigFault>) -> Settings {
         (None, None) => {}
         _ => faults.push(ConfigFault::new("tls_cert, tls_key", "native TLS needs both")),
     }
+    if let Some(path) = &settings.database_password_file {
+        match settings.database.clone().with_password_file(path) {
+            Ok(url) => settings.database = url,
+            Err(fault) => {
+                faults.push(ConfigFault::new("database_password_file", fault.to_string()));
+            }
+        }
+    }
     if matches!(settings.database, DatabaseUrl::Postgres(_)) && settings.master_key_file.is_none() {
         // Instances that share a database must share the key, so none may make one of its own.
         faults.push(ConfigFault::new("master_key_file", "is required with a postgres:// database"));
@@ -127,6 +135,11 @@ mod tests {
     #[test]
     fn postgres_needs_the_master_key() {
         assert_eq!(faults_of("database", "postgres://db/auth").len(), 1);
+    }
+
+    #[test]
+    fn sqlite_has_no_password() {
+        assert_eq!(faults_of("database_password_file", "/dev/null").len(), 1);
     }
 
     #[test]

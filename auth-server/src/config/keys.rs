@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use database::DatabaseError;
 use service::log_format::LogFormat;
 use service::settings::Setting;
 use shared_types::SigningAlg;
@@ -99,6 +101,20 @@ macro_rules! duration {
     };
 }
 
+/// The same for a field that is a [`Duration`].
+macro_rules! period {
+    ($name:literal, $help:literal, $($field:ident).+, $bounds:expr) => {
+        key!(
+            $name, "DURATION", $help,
+            |draft, value| {
+                draft.settings.$($field).+ = Duration::from_secs(fitting(seconds(value, $bounds)?)?);
+                Ok(())
+            },
+            |settings| Some(Value::String(format_seconds(integer(settings.$($field).+.as_secs()))))
+        )
+    };
+}
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -137,12 +153,54 @@ pub(super) static KEYS: &[Key] = &[
             "URL",
             "sqlite:PATH or postgres://…",
             |draft, value| {
-                draft.settings.database = parsed(value, "sqlite:PATH or postgres://…")?;
+                draft.settings.database =
+                    string(value)?.parse().map_err(|fault: DatabaseError| fault.to_string())?;
                 Ok(())
             },
             |settings| Some(text(&settings.database))
         )
     },
+    Key {
+        shared: true,
+        ..key!(
+            "database_password_file",
+            "FILE",
+            "One line: the password of a postgres:// database, read once at the start; it beats one in the URL",
+            |draft, value| {
+                draft.settings.database_password_file = Some(path(value)?);
+                Ok(())
+            },
+            |settings| settings.database_password_file.as_ref().map(|path| text(path.display()))
+        )
+    },
+    number!(
+        "database_connections",
+        "N",
+        "Connections to a postgres:// database: half of them for reads, the rest for writes",
+        postgres.connections,
+        2..=1_000
+    ),
+    Key {
+        shared: true,
+        ..period!(
+            "database_connect_timeout",
+            "Time to make a connection to a postgres:// database",
+            postgres.connect_timeout,
+            1..=5 * MINUTE
+        )
+    },
+    period!(
+        "database_statement_timeout",
+        "Time of one statement on a postgres:// database",
+        postgres.statement_timeout,
+        1..=HOUR
+    ),
+    period!(
+        "database_lock_timeout",
+        "Time that one statement on a postgres:// database waits for another",
+        postgres.lock_timeout,
+        1..=HOUR
+    ),
     Key {
         shared: true,
         ..key!(

@@ -12,7 +12,7 @@ mod values;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use database::DatabaseUrl;
+use database::{DatabaseUrl, PostgresSettings};
 use ipnet::IpNet;
 use shared_types::{Issuer, SigningAlg};
 
@@ -28,8 +28,12 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Its issuer identifier and public base URL; never taken from `Host`.
     pub issuer: Issuer,
-    /// Its database.
+    /// Its database, with the password of `database_password_file`.
     pub database: DatabaseUrl,
+    /// The file that the password came from (PostgreSQL).
+    pub database_password_file: Option<PathBuf>,
+    /// Connections and timeouts (PostgreSQL).
+    pub postgres: PostgresSettings,
     /// The file with the master key; beside the database when absent (SQLite only).
     pub master_key_file: Option<PathBuf>,
     /// Declared state that is applied at start.
@@ -208,6 +212,8 @@ impl Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
             issuer,
             database,
+            database_password_file: None,
+            postgres: PostgresSettings::default(),
             master_key_file: None,
             apply: None,
             tls: None,

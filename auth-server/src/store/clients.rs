@@ -70,7 +70,7 @@ pub fn set_secret(
     keep_old_until: Option<UnixSeconds>,
 ) -> Result<bool, StoreError> {
     let rows = sql.execute(
-        "UPDATE client SET old_secret_hash = CASE WHEN ?3 IS NULL THEN NULL ELSE secret_hash END,
+        "UPDATE client SET old_secret_hash = CASE WHEN CAST(?3 AS BIGINT) IS NULL THEN NULL ELSE secret_hash END,
                            old_secret_until = ?3, secret_hash = ?2
          WHERE client_id = ?1",
         &[id.as_str().into(), secret_value(secret), keep_old_until.map(UnixSeconds::as_i64).into()],

@@ -34,6 +34,11 @@ impl PostgresUrl {
         self.config.password(password);
         self
     }
+
+    #[cfg(test)]
+    pub(crate) fn has_password(&self, password: &[u8]) -> bool {
+        self.config.get_password() == Some(password)
+    }
 }
 
 impl FromStr for PostgresUrl {

@@ -1,15 +1,14 @@
-//! What must hold before anything is opened: the files that the settings name, and the kind of database. Every fault is told at once.
+//! What must hold before anything is opened: the files that the settings name. Every fault is told at once.
 
 use std::fs::File;
 
-use database::DatabaseUrl;
 use service::tls;
 
 use super::CliError;
 use crate::config::Settings;
 use crate::guard::outbound;
 
-/// For `serve`: certificate, key, authorities, database.
+/// For `serve`: certificate, key, authorities.
 pub fn of_server(settings: &Settings) -> Result<(), CliError> {
     let mut faults = Vec::new();
     if let Some(files) = &settings.tls {
@@ -19,9 +18,6 @@ pub fn of_server(settings: &Settings) -> Result<(), CliError> {
         faults.extend(key.map(|error| format!("tls_key {}: {error}", files.key.display())));
     }
     faults.extend(authorities(settings));
-    if matches!(settings.database, DatabaseUrl::Postgres(_)) {
-        faults.push("database: this build has no PostgreSQL yet".to_owned());
-    }
     if faults.is_empty() { Ok(()) } else { Err(CliError::Faults(faults)) }
 }
 

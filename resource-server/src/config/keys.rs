@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use database::DatabaseUrl;
 use service::duration::{format_seconds, parse_seconds};
@@ -65,6 +66,12 @@ macro_rules! key {
             Ok(())
         })
     };
+    (period $name:literal, $default:literal, $help:literal, $($field:ident).+, $bounds:expr) => {
+        key!($name, "TIME", $default, $help, |draft, values| {
+            draft.settings.$($field).+ = Duration::from_secs(seconds(values, $bounds)?);
+            Ok(())
+        })
+    };
     (number $name:literal, $default:literal, $help:literal, $($field:ident).+, $bounds:expr) => {
         key!($name, "N", $default, $help, |draft, values| {
             draft.settings.$($field).+ = number(values, $bounds)?;
@@ -112,6 +119,20 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }
     ),
+    key!(
+        "database_password_file",
+        "FILE",
+        "",
+        "One line: the password of a postgres:// database, read once at the start; it beats one in the URL",
+        |draft, values| {
+            draft.settings.database_password_file = Some(one(values)?.into());
+            Ok(())
+        }
+    ),
+    key!(number "database_connections", "10", "Connections to a postgres:// database: half of them for reads, the rest for writes", postgres.connections, 2..=1_000),
+    key!(period "database_connect_timeout", "5s", "Time to make a connection to a postgres:// database", postgres.connect_timeout, 1..=5 * MINUTE),
+    key!(period "database_statement_timeout", "5s", "Time of one statement on a postgres:// database", postgres.statement_timeout, 1..=HOUR),
+    key!(period "database_lock_timeout", "2s", "Time that one statement on a postgres:// database waits for another", postgres.lock_timeout, 1..=HOUR),
     key!(
         "tls_cert",
         "FILE",
@@ -193,26 +214,32 @@ pub(super) static KEYS: &[Key] = &[
 ];
 
 /// What holds between settings. `given` may lack one half of a pair.
-pub(super) fn finish(draft: Draft) -> (Settings, Vec<(&'static str, &'static str)>) {
+pub(super) fn finish(draft: Draft) -> (Settings, Vec<(&'static str, String)>) {
     let Draft { mut settings, tls_cert, tls_key } = draft;
-    let mut faults = Vec::new();
+    let mut faults: Vec<(&'static str, String)> = Vec::new();
+    if let Some(path) = &settings.database_password_file {
+        match settings.database.clone().with_password_file(path) {
+            Ok(url) => settings.database = url,
+            Err(fault) => faults.push(("database_password_file", fault.to_string())),
+        }
+    }
     match (tls_cert, tls_key) {
         (Some(cert), Some(key)) => settings.tls = Some(TlsFiles { cert, key }),
         (None, None) => {}
-        _ => faults.push(("tls_cert, tls_key", "native TLS needs both")),
+        _ => faults.push(("tls_cert, tls_key", "native TLS needs both".into())),
     }
     if settings.metrics_listen.is_some_and(|at| at == settings.listen && at.port() != 0) {
         faults.push((
             "metrics_listen",
-            "is the address of `listen`; metrics have a listener of their own",
+            "is the address of `listen`; metrics have a listener of their own".into(),
         ));
     }
     if settings.keys.max_age <= settings.keys.refresh {
-        faults.push(("keys.max_age", "is not longer than keys.refresh"));
+        faults.push(("keys.max_age", "is not longer than keys.refresh".into()));
     }
     let known = |issuer: &Issuer| settings.issuers.contains(issuer);
     if !settings.issuer_addresses.iter().all(|(issuer, _)| known(issuer)) {
-        faults.push(("issuer_address", "names an issuer that `issuer` does not"));
+        faults.push(("issuer_address", "names an issuer that `issuer` does not".into()));
     }
     (settings, faults)
 }

@@ -4,8 +4,9 @@ mod command_line;
 mod keys;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
-use database::DatabaseUrl;
+use database::{DatabaseUrl, PostgresSettings};
 use shared_types::{Audience, Issuer};
 
 use crate::guard::jwks::KeyLimits;
@@ -26,8 +27,12 @@ pub struct Settings {
     pub issuers: Vec<Issuer>,
     /// Where an issuer's origin is reached, if not where its URL says.
     pub issuer_addresses: Vec<(Issuer, HostPort)>,
-    /// Its database.
+    /// Its database, with the password of `database_password_file`.
     pub database: DatabaseUrl,
+    /// The file that the password came from (PostgreSQL).
+    pub database_password_file: Option<PathBuf>,
+    /// Connections and timeouts (PostgreSQL).
+    pub postgres: PostgresSettings,
     /// Native TLS.
     pub tls: Option<TlsFiles>,
     /// The metrics listener; none: off.
@@ -83,6 +88,8 @@ impl Settings {
             issuers: vec![issuer],
             issuer_addresses: Vec::new(),
             database,
+            database_password_file: None,
+            postgres: PostgresSettings::default(),
             tls: None,
             metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9101))),
             drain: 0,

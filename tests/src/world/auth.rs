@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use auth_server::apply::{self, Target};
 use auth_server::{Ports, Running, SeededRandom, Settings};
-use database::DatabaseUrl;
 use shared_types::{Issuer, ManualClock};
 
-use super::{NOW, free_address};
+use super::{NOW, Served, free_address};
 use crate::background;
+use crate::engine::{MASTER_KEY, Store, write_master_key};
 
 /// Passwords of [`state`]'s people.
 pub const ALICE: (&str, &str) = ("alice", "correct horse battery staple");
@@ -23,12 +23,15 @@ pub const WEB_CALLBACK: &str = "https://web.example/callback";
 /// Where `native` wants it back: a loopback literal, so any port will do.
 pub const NATIVE_CALLBACK: &str = "http://127.0.0.1/callback";
 
+/// Connections of one server to PostgreSQL: a few, since many worlds share the test server.
+pub(super) const CONNECTIONS: usize = 6;
+
 /// An authorization server.
 pub struct Auth {
     /// Its issuer identifier and address.
     pub issuer: String,
     /// The server, for what has no verb here.
-    pub running: Running,
+    pub running: Served<Running>,
 }
 
 impl fmt::Debug for Auth {
@@ -97,9 +100,13 @@ claims = {{ name = "Bob Example" }}
 }
 
 /// Settings of a small server in `folder` for `issuer`: one worker, a quick hash, no metrics listener.
-pub fn settings(issuer: &str, folder: &Path) -> Settings {
-    let database = DatabaseUrl::Sqlite(folder.join("auth-server.db"));
-    let mut settings = Settings::new(Issuer::parse(issuer).unwrap(), database);
+fn settings(issuer: &str, folder: &Path, store: &Store) -> Settings {
+    let mut settings = Settings::new(Issuer::parse(issuer).unwrap(), store.database_url());
+    if store.is_postgres() {
+        write_master_key(folder);
+        settings.master_key_file = Some(folder.join(MASTER_KEY));
+        settings.postgres.connections = CONNECTIONS;
+    }
     settings.listen = issuer.strip_prefix("http://").unwrap().parse().unwrap();
     settings.metrics_listen = None;
     settings.workers = 1;
@@ -117,7 +124,8 @@ impl Auth {
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let issuer = format!("http://{}", free_address());
-        let mut settings = settings(&issuer, folder);
+        let store = Store::chosen(folder, "auth-server.db").await;
+        let mut settings = settings(&issuer, folder, &store);
         change(&mut settings);
         let ports = Ports { clock: clock.clone(), random: Arc::new(SeededRandom::new(7)) };
         let (state, folder) = (state.to_owned(), folder.to_owned());
@@ -126,7 +134,7 @@ impl Auth {
             auth_server::spawn(settings, ports).await.unwrap()
         })
         .await;
-        Self { issuer, running }
+        Self { issuer, running: Served::new(running, store) }
     }
 
     /// Stops it as SIGTERM would, and starts it again on the same database and address.
@@ -136,18 +144,17 @@ impl Auth {
         // Another stream of randomness: a process that starts again does not repeat what it drew before.
         let random = Arc::new(SeededRandom::new(clock.now_millis().unsigned_abs() ^ 0x5eed));
         let ports = Ports { clock, random };
-        let running = background::run(async move {
-            self.running.stop().await;
-            auth_server::spawn(settings, ports).await.unwrap()
-        })
-        .await;
-        Self { issuer: self.issuer, running }
+        let store = self.running.end().await;
+        let running =
+            background::run(async move { auth_server::spawn(settings, ports).await.unwrap() })
+                .await;
+        Self { issuer: self.issuer, running: Served::new(running, store) }
     }
 }
 
 /// Brings the database to the declared state before anybody is served, as `serve --apply` does.
 async fn declare(settings: &Settings, ports: &Ports, state: &str, folder: &Path) {
-    let options = auth_server::app::database_options();
+    let options = auth_server::app::database_options(settings);
     let database = auth_server::app::open_database(settings, &options).await.unwrap();
     let target = Target {
         settings: settings.clone(),

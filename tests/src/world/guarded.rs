@@ -5,14 +5,15 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use database::DatabaseUrl;
 use resource_server::{Ports, Running, Settings};
 use shared_types::{Audience, Clock as _, Issuer, ManualClock};
 use tempfile::TempDir;
 
-use super::{clock, free_address};
+use super::auth::CONNECTIONS;
+use super::{Served, clock, free_address};
 use crate::background;
 use crate::client::Documents;
+use crate::engine::Store;
 use crate::http::{Answer, Http};
 use crate::oracle::{FakeIssuer, Fetch, Key, Token};
 
@@ -25,7 +26,7 @@ pub struct Guarded {
     /// Whom it trusts.
     pub issuer: FakeIssuer,
     settings: Settings,
-    running: Option<Running>,
+    running: Option<Served<Running>>,
     folder: TempDir,
 }
 
@@ -35,13 +36,13 @@ impl fmt::Debug for Guarded {
     }
 }
 
-/// Settings of a small server in `folder` that is `resource` and trusts `issuers`: one worker, metrics on any free port.
-pub fn api_settings(resource: &str, issuers: &[&str], folder: &Path) -> Settings {
+/// Settings of a small server that is `resource` and trusts `issuers`: one worker, metrics on any free port.
+pub(super) fn settings(resource: &str, issuers: &[&str], store: &Store) -> Settings {
     let issuers: Vec<Issuer> =
         issuers.iter().map(|issuer| Issuer::parse(*issuer).unwrap()).collect();
-    let database = DatabaseUrl::Sqlite(folder.join("resource-server.db"));
     let audience = Audience::parse(resource).unwrap();
-    let mut settings = Settings::new(audience, issuers[0].clone(), database);
+    let mut settings = Settings::new(audience, issuers[0].clone(), store.database_url());
+    settings.postgres.connections = CONNECTIONS;
     settings.issuers = issuers;
     settings.listen = resource.strip_prefix("http://").unwrap().parse().unwrap();
     settings.metrics_listen = Some(([127, 0, 0, 1], 0).into());
@@ -85,19 +86,19 @@ impl Guarded {
         let url = format!("http://{}", free_address());
         let mut issuers = vec![issuer.url.as_str()];
         issuers.extend(others);
-        let mut settings = api_settings(&url, &issuers, folder.path());
+        let store = Store::chosen(folder.path(), "resource-server.db").await;
+        let mut settings = settings(&url, &issuers, &store);
         change(&mut settings);
         let clock = clock();
-        let running = spawn(settings.clone(), clock.clone()).await;
+        let running = Served::new(spawn(settings.clone(), clock.clone()).await, store);
         Self { url, clock, issuer, settings, running: Some(running), folder }
     }
 
     /// Stops as SIGTERM would and starts again on the same database and address; the clock and the issuer stay.
     pub async fn restart(mut self) -> Self {
-        if let Some(running) = self.running.take() {
-            background::run(running.stop()).await;
-        }
-        self.running = Some(spawn(self.settings.clone(), self.clock.clone()).await);
+        let store = self.running.take().expect("the server runs").end().await;
+        let running = spawn(self.settings.clone(), self.clock.clone()).await;
+        self.running = Some(Served::new(running, store));
         self
     }
 
@@ -224,13 +225,5 @@ impl Guarded {
         assert_eq!(answer.status, 503, "{}", answer.text());
         assert!(!answer.header("Retry-After").is_empty());
         assert_eq!(self.refused_since(&before).await, ["keys_unavailable"]);
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            background::start(running.stop());
-        }
     }
 }

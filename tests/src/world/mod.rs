@@ -2,9 +2,11 @@
 
 mod auth;
 mod guarded;
+mod served;
 
 pub use auth::{ALICE, Auth, BOB, NATIVE_CALLBACK, SECRET, WEB_CALLBACK, clock, state};
-pub use guarded::{Guarded, api_settings};
+pub use guarded::Guarded;
+pub use served::{Served, Stop};
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::browser::{Browser, Page};
 use crate::client::{Client, Documents, Pending, sign_in};
+use crate::engine::Store;
 use crate::http::Answer;
 
 /// When worlds begin: a moment in 2026 without a meaning of its own.
@@ -49,7 +52,7 @@ pub struct World {
     /// The resource server's identifier and address.
     pub resource: String,
     /// The resource server.
-    pub api: resource_server::Running,
+    pub api: Served<resource_server::Running>,
     folder: TempDir,
 }
 
@@ -65,8 +68,9 @@ impl World {
         let clock = clock();
         let resource = format!("http://{}", free_address());
         let auth = Auth::start(folder.path(), &state(&resource), &clock, change).await;
-        let settings = api_settings(&resource, &[&auth.issuer], folder.path());
-        let api = guarded::spawn(settings, clock.clone()).await;
+        let store = Store::chosen(folder.path(), "resource-server.db").await;
+        let settings = guarded::settings(&resource, &[&auth.issuer], &store);
+        let api = Served::new(guarded::spawn(settings, clock.clone()).await, store);
         Self { clock, auth, resource, api, folder }
     }
 

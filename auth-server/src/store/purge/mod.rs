@@ -170,7 +170,7 @@ impl Table {
 /// stays, so that a replay of its code is recognized for as long as there is something to end.
 const REMOVE_GRANTS: &str = "DELETE FROM authorization_grant WHERE id > ?1 AND id <= ?2 AND ( \
      expires_at <= ?3 OR ended_at <= ?4 OR (spent_at IS NULL AND code_expires_at <= ?3) OR \
-     (spent_at IS NOT NULL AND rotated_at <= CASE WHEN refreshable = 1 THEN ?5 ELSE ?6 END))";
+     (spent_at IS NOT NULL AND rotated_at <= CASE WHEN refreshable = 1 THEN CAST(?5 AS BIGINT) ELSE CAST(?6 AS BIGINT) END))";
 
 /// Only a session past its absolute end, or one that ended early: an idle one still carries the grants that are refreshed.
 const REMOVE_SESSIONS: &str =

@@ -1,0 +1,90 @@
+//! A PostgreSQL server of the case's own: to be killed, started again, and set up in its own way.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::processes::free_port;
+use crate::skip::skip;
+
+/// A server; stopped when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its port on loopback.
+    pub port: u16,
+    settings: Vec<String>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Makes and starts one with these settings (`name=value`); skips the case `name` on a machine without PostgreSQL.
+    #[track_caller]
+    pub fn start(name: &str, settings: &[&str]) -> Option<Self> {
+        Self::start_with(name, settings, |_| {})
+    }
+
+    /// The same; `prepare` may put files into its folder before, which the server may read.
+    #[track_caller]
+    pub fn start_with(name: &str, settings: &[&str], prepare: impl FnOnce(&Path)) -> Option<Self> {
+        if !is_installed() {
+            skip(name, "there is no PostgreSQL server on this machine; tests/run installs one");
+            return None;
+        }
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let cluster = Self { port: free_port(), settings, folder: tempfile::tempdir().unwrap() };
+        prepare(cluster.folder.path());
+        cluster.begin();
+        Some(cluster)
+    }
+
+    /// Its URL without a database's name.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}", self.port)
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills it without a word, and with it every connection.
+    pub fn kill(&self) {
+        let pid = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap();
+        let status = Command::new("kill").args(["-KILL", pid]).status().unwrap();
+        assert!(status.success(), "the server can be killed");
+    }
+
+    /// Starts it again after [`kill`](Self::kill).
+    pub fn begin(&self) {
+        let (folder, port) = (self.folder.path().to_str().unwrap(), self.port.to_string());
+        let settings = self.settings.iter().map(String::as_str);
+        run(&["start", folder, &port].into_iter().chain(settings).collect::<Vec<_>>());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // It may be killed and gone.
+        let stopped = command(&["stop", self.folder.path().to_str().unwrap()]).output();
+        drop(stopped);
+    }
+}
+
+fn is_installed() -> bool {
+    let packaged = Path::new("/usr/lib/postgresql").is_dir();
+    packaged || Command::new("pg_ctl").arg("--version").output().is_ok()
+}
+
+fn command(args: &[&str]) -> Command {
+    let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("postgres");
+    let mut command = Command::new("bash");
+    command.arg(script).args(args);
+    command
+}
+
+fn run(args: &[&str]) {
+    let output = command(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
