@@ -2,6 +2,7 @@
 
 use shared_types::{ClientId, Scope, Subject, UnixSeconds};
 
+use super::pkce::CodeChallenge;
 use super::row_id::RowId;
 use super::secret::SecretHash;
 
@@ -17,7 +18,7 @@ pub struct NewGrant {
     /// Whether the authorization request named it; then the token request must too.
     pub redirect_uri_sent: bool,
     /// The PKCE challenge (S256).
-    pub code_challenge: Option<String>,
+    pub code_challenge: Option<CodeChallenge>,
     /// For the ID token, unchanged.
     pub nonce: Option<String>,
     /// Who gave and who got it, and what of them must not have changed.

@@ -24,12 +24,6 @@ impl CodeChallenge {
     }
 }
 
-impl From<CodeChallenge> for String {
-    fn from(challenge: CodeChallenge) -> Self {
-        challenge.0
-    }
-}
-
 /// Whether `text` is a verifier at all.
 ///
 /// ```text
@@ -46,9 +40,9 @@ pub fn is_verifier(text: &str) -> bool {
 ///
 /// "`BASE64URL-ENCODE(SHA256(ASCII(code_verifier))) == code_challenge`"
 /// ([RFC 7636 section 4.6](https://www.rfc-editor.org/rfc/rfc7636#section-4.6))
-pub fn verifier_matches(challenge: &str, verifier: &str) -> bool {
+pub fn verifier_matches(challenge: &CodeChallenge, verifier: &str) -> bool {
     let expected = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
-    is_verifier(verifier) && constant_time_eq(expected.as_bytes(), challenge.as_bytes())
+    is_verifier(verifier) && constant_time_eq(expected.as_bytes(), challenge.0.as_bytes())
 }
 
 #[cfg(test)]
@@ -60,9 +54,11 @@ mod tests {
 
     #[test]
     fn the_vector_of_rfc_7636_appendix_b_matches() {
-        assert!(verifier_matches(CHALLENGE, VERIFIER));
-        assert!(!verifier_matches(CHALLENGE, &VERIFIER.replacen('d', "e", 1)));
-        assert!(!verifier_matches(VERIFIER, VERIFIER), "that would be the method plain");
+        let challenge = CodeChallenge::parse(CHALLENGE).unwrap();
+        assert!(verifier_matches(&challenge, VERIFIER));
+        assert!(!verifier_matches(&challenge, &VERIFIER.replacen('d', "e", 1)));
+        let plain = CodeChallenge::parse(VERIFIER).unwrap();
+        assert!(!verifier_matches(&plain, VERIFIER), "that would be the method plain");
     }
 
     #[test]

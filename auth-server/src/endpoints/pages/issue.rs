@@ -177,7 +177,7 @@ impl Draft {
             code_expires_at: self.code_expires_at,
             redirect_uri: request.reply_to.redirect_uri.clone(),
             redirect_uri_sent: request.redirect_uri_sent,
-            code_challenge: request.code_challenge.clone().map(String::from),
+            code_challenge: request.code_challenge.clone(),
             nonce: request.nonce.clone(),
             parties,
             offline: request.scope.contains("offline_access"),

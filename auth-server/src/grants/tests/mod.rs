@@ -19,6 +19,7 @@ use crate::domain::account::NewAccount;
 use crate::domain::audience::TargetFault;
 use crate::domain::client::ClientMetadata;
 use crate::domain::grant::{NewGrant, Parties};
+use crate::domain::pkce::CodeChallenge;
 use crate::domain::row_id::RowId;
 use crate::domain::secret::SecretHash;
 use crate::domain::session::NewSession;
@@ -67,7 +68,7 @@ impl World {
             code_expires_at: self.now().plus(60),
             redirect_uri: CALLBACK.into(),
             redirect_uri_sent: true,
-            code_challenge: Some(CHALLENGE.into()),
+            code_challenge: CodeChallenge::parse(CHALLENGE),
             nonce: Some("n-1".into()),
             parties: self.parties(),
             scope: scope("openid offline_access read write"),

@@ -4,6 +4,7 @@ use database::{Row, Value};
 use shared_types::{ClientId, Scope, Subject, UnixSeconds};
 
 use crate::domain::grant::{Grant, NewGrant, Parties};
+use crate::domain::pkce::CodeChallenge;
 use crate::domain::row_id::RowId;
 use crate::domain::secret::SecretHash;
 use crate::store::{StoreError, from_json, to_json};
@@ -34,7 +35,7 @@ pub(super) fn insert_values(id: RowId, new: &NewGrant) -> Result<[Value; 26], St
         new.code_expires_at.as_i64().into(),
         new.redirect_uri.as_str().into(),
         new.redirect_uri_sent.into(),
-        new.code_challenge.as_deref().into(),
+        new.code_challenge.as_ref().map(CodeChallenge::as_str).into(),
         new.nonce.as_deref().into(),
         parties.client_id.as_str().into(),
         parties.client_epoch.into(),
@@ -71,7 +72,7 @@ pub(super) fn grant(id: RowId, row: &Row) -> Result<Grant, StoreError> {
             code_expires_at: time(1)?,
             redirect_uri: row.text(2)?,
             redirect_uri_sent: row.flag(3)?,
-            code_challenge: row.opt_text(4)?,
+            code_challenge: code_challenge(row)?,
             nonce: row.opt_text(5)?,
             parties: parties(row)?,
             scope: Scope::parse(&row.text(15)?).map_err(|_| corrupt("scope"))?,
@@ -88,6 +89,11 @@ pub(super) fn grant(id: RowId, row: &Row) -> Result<Grant, StoreError> {
         ended_at: opt_time(28)?,
         parents_live: row.flag(29)?,
     })
+}
+
+fn code_challenge(row: &Row) -> Result<Option<CodeChallenge>, StoreError> {
+    let parse = |text: String| CodeChallenge::parse(&text).ok_or_else(|| corrupt("code_challenge"));
+    row.opt_text(4)?.map(parse).transpose()
 }
 
 fn parties(row: &Row) -> Result<Parties, StoreError> {
