@@ -90,11 +90,6 @@ impl App {
         self.poll_now(picture).await
     }
 
-    /// Whether the picture is young enough to work with, for `/readyz`.
-    pub fn is_fresh(&self) -> bool {
-        self.freshness.picture().is_fresh(self.clock.now_millis())
-    }
-
     async fn poll_now(&self, seen: Picture) -> Result<Arc<Registry>, StoreError> {
         // The age counts from before the read: what changes during it is seen next time.
         let polled_at_millis = self.clock.now_millis();
@@ -114,9 +109,7 @@ impl App {
             Picture { registry: registry.clone(), epochs, polled_at_millis };
         Ok(registry)
     }
-}
 
-impl App {
     /// Makes the keys of an algorithm that came into use, before anybody sees the registry that asks for it: no request shall find an API
     /// whose tokens cannot be signed.
     async fn have_keys_for(&self, registry: &Registry) -> Result<(), StoreError> {

@@ -266,7 +266,7 @@ fn whole_seconds(number: f64, rounding: Rounding) -> Option<i64> {
     (rounded.is_finite() && rounded.abs() <= MAX_NUMERIC_DATE as f64).then_some(rounded as i64)
 }
 
-/// Types that cross into `serde` only outward: claims are read by [`AccessTokenClaims::parse`], never by a lenient derive.
+/// As strictly as [`AccessTokenClaims::parse`] reads `aud`, which no derive would be.
 impl<'de> Deserialize<'de> for Audiences {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let members =

@@ -49,15 +49,15 @@ pub struct Cutoffs {
 }
 
 impl Cutoffs {
-    /// What follows from the lifetimes, the longest life of an access token in seconds, and the present.
-    pub fn new(lifetimes: &Lifetimes, longest_access_token: i64, now: UnixSeconds) -> Self {
+    /// What follows from the lifetimes, the longest life of a token in seconds with the leeway of clocks, and the present.
+    pub fn new(lifetimes: &Lifetimes, longest_token: i64, now: UnixSeconds) -> Self {
         let before = |seconds: i64| now.plus(-seconds).plus(-MARGIN).as_i64();
         Self {
             expired: before(0),
             ended: now.plus(-ENDED).as_i64(),
-            idle: before(lifetimes.refresh_idle.max(longest_access_token)),
+            idle: before(lifetimes.refresh_idle.max(longest_token)),
             // Its row is asked for as long as an access token of it may live.
-            spent: before(longest_access_token),
+            spent: before(longest_token),
         }
     }
 }
