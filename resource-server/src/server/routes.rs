@@ -56,12 +56,16 @@ pub struct Answer {
     pub schema: Option<&'static str>,
 }
 
-const fn answer(status: &'static str, said: &'static str, schema: &'static str) -> Answer {
-    Answer { status, said, schema: Some(schema) }
-}
+impl Answer {
+    /// One with a body of this schema.
+    pub const fn of(status: &'static str, said: &'static str, schema: &'static str) -> Self {
+        Self { status, said, schema: Some(schema) }
+    }
 
-const fn empty(status: &'static str, said: &'static str) -> Answer {
-    Answer { status, said, schema: None }
+    /// One without a body.
+    pub const fn empty(status: &'static str, said: &'static str) -> Self {
+        Self { status, said, schema: None }
+    }
 }
 
 const READ: Needs = Needs::Scope(ReadDocuments::SCOPE);
@@ -73,21 +77,21 @@ const SHARE: Needs = Needs::Scope(ShareDocuments::SCOPE);
 pub fn table() -> Vec<ApiRoute> {
     vec![
         ApiRoute { method: "GET", path: documents::PATH, needs: READ, id: "listDocuments", summary: "Your documents, newest first",
-                   query: schemas::page_query, request: None, answer: answer("200", "A page", "DocumentPage"), handler: || web::to(documents::list) },
+                   query: schemas::page_query, request: None, answer: Answer::of("200", "A page", "DocumentPage"), handler: || web::to(documents::list) },
         ApiRoute { method: "POST", path: documents::PATH, needs: WRITE, id: "createDocument", summary: "Store a document",
-                   query: Vec::new, request: Some("DocumentInput"), answer: answer("201", "Stored", "Document"), handler: || web::to(documents::create) },
+                   query: Vec::new, request: Some("DocumentInput"), answer: Answer::of("201", "Stored", "Document"), handler: || web::to(documents::create) },
         ApiRoute { method: "GET", path: documents::ONE, needs: READ, id: "getDocument", summary: "One document",
-                   query: Vec::new, request: None, answer: answer("200", "The document", "Document"), handler: || web::to(documents::get) },
+                   query: Vec::new, request: None, answer: Answer::of("200", "The document", "Document"), handler: || web::to(documents::get) },
         ApiRoute { method: "PUT", path: documents::ONE, needs: WRITE, id: "putDocument", summary: "Write over a document",
-                   query: Vec::new, request: Some("DocumentInput"), answer: answer("200", "Stored", "Document"), handler: || web::to(documents::put) },
+                   query: Vec::new, request: Some("DocumentInput"), answer: Answer::of("200", "Stored", "Document"), handler: || web::to(documents::put) },
         ApiRoute { method: "DELETE", path: documents::ONE, needs: WRITE, id: "deleteDocument", summary: "Remove a document",
-                   query: Vec::new, request: None, answer: empty("204", "Removed"), handler: || web::to(documents::delete) },
+                   query: Vec::new, request: None, answer: Answer::empty("204", "Removed"), handler: || web::to(documents::delete) },
         ApiRoute { method: "POST", path: share::PATH, needs: SHARE, id: "shareDocument", summary: "Share a document, when its owner clears it",
-                   query: Vec::new, request: Some("Share"), answer: empty("200", "Shared"), handler: || web::to(share::post) },
+                   query: Vec::new, request: Some("Share"), answer: Answer::empty("200", "Shared"), handler: || web::to(share::post) },
         ApiRoute { method: "GET", path: whoami::PATH, needs: Needs::AnyToken, id: "whoami", summary: "What your token says",
-                   query: Vec::new, request: None, answer: answer("200", "Who you are", "WhoAmI"), handler: || web::to(whoami::get) },
+                   query: Vec::new, request: None, answer: Answer::of("200", "Who you are", "WhoAmI"), handler: || web::to(whoami::get) },
         ApiRoute { method: "GET", path: openapi::PATH, needs: Needs::Nothing, id: "openapi", summary: "This document",
-                   query: Vec::new, request: None, answer: answer("200", "OpenAPI 3.1", "OpenApi"), handler: || web::to(openapi::get) },
+                   query: Vec::new, request: None, answer: Answer::of("200", "OpenAPI 3.1", "OpenApi"), handler: || web::to(openapi::get) },
     ]
 }
 
