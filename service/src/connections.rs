@@ -1,16 +1,10 @@
 //! How many connections one address may hold, so that a single host cannot take them all.
 
-use std::any::Any;
 use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, Shutdown};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::Extensions;
-use actix_web::rt::net::TcpStream;
 use ipnet::IpNet;
-use socket2::SockRef;
 
 /// The open connections by address. Trusted proxies are not counted: they carry everybody.
 #[derive(Debug)]
@@ -22,7 +16,7 @@ pub struct Connections {
 
 /// A counted connection; dropping it gives the place back.
 #[derive(Debug)]
-struct Seat {
+pub(crate) struct Seat {
     connections: Arc<Connections>,
     counted: Option<IpAddr>,
 }
@@ -33,24 +27,8 @@ impl Connections {
         Arc::new(Self { open: Mutex::default(), limit, trusted })
     }
 
-    /// Called for each new connection: counts it for as long as it lives, or closes it at once. `Err` if it was gone before.
-    pub fn admit(self: &Arc<Self>, io: &dyn Any, extensions: &mut Extensions) -> io::Result<()> {
-        let plain = io.downcast_ref::<TcpStream>();
-        let stream =
-            plain.or_else(|| io.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0));
-        let Some(stream) = stream else { return Ok(()) };
-        // Whose address cannot be told gets none.
-        match stream.peer_addr().ok().and_then(|peer| self.seat(peer.ip())) {
-            Some(seat) => {
-                extensions.insert(seat);
-                Ok(())
-            }
-            None => SockRef::from(stream).shutdown(Shutdown::Both),
-        }
-    }
-
-    /// A seat, unless the address has all of its own already.
-    fn seat(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+    /// A seat for one more connection from `address`, unless that has all of its own already.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let address = address.to_canonical();
         if is_within(&self.trusted, address) {
             return Some(Seat { connections: self.clone(), counted: None });
@@ -101,7 +79,7 @@ mod tests {
     #[test]
     fn an_address_has_its_limit_and_gets_places_back() {
         let connections = Connections::new(2, vec!["10.0.0.0/8".parse().unwrap()]);
-        let seat = |text: &str| connections.seat(text.parse().unwrap());
+        let seat = |text: &str| connections.admit(text.parse().unwrap());
         let first = seat("203.0.113.9");
         let _second = seat("203.0.113.9").unwrap();
         assert!(seat("203.0.113.9").is_none());
@@ -115,7 +93,7 @@ mod tests {
     fn a_proxy_is_not_limited() {
         let connections = Connections::new(1, vec!["10.0.0.0/8".parse().unwrap()]);
         let seats: Vec<_> =
-            (0..5).filter_map(|_| connections.seat("10.1.2.3".parse().unwrap())).collect();
+            (0..5).filter_map(|_| connections.admit("10.1.2.3".parse().unwrap())).collect();
         assert_eq!(seats.len(), 5);
     }
 
@@ -123,15 +101,15 @@ mod tests {
     fn a_limit_of_zero_is_none() {
         let connections = Connections::new(0, Vec::new());
         let seats: Vec<_> =
-            (0..5).filter_map(|_| connections.seat("203.0.113.9".parse().unwrap())).collect();
+            (0..5).filter_map(|_| connections.admit("203.0.113.9".parse().unwrap())).collect();
         assert_eq!(seats.len(), 5);
     }
 
     #[test]
     fn an_ipv6_host_is_its_64() {
         let connections = Connections::new(1, Vec::new());
-        let _seat = connections.seat("2001:db8::1".parse().unwrap()).unwrap();
-        assert!(connections.seat("2001:db8::2".parse().unwrap()).is_none());
-        assert!(connections.seat("2001:db8:0:1::1".parse().unwrap()).is_some());
+        let _seat = connections.admit("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(connections.admit("2001:db8::2".parse().unwrap()).is_none());
+        assert!(connections.admit("2001:db8:0:1::1".parse().unwrap()).is_some());
     }
 }

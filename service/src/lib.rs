@@ -5,10 +5,12 @@
 
 pub mod connections;
 pub mod duration;
+mod entrance;
 pub mod healthcheck;
 pub mod listener;
 pub mod log_format;
 pub mod metrics;
+mod patience;
 pub mod process;
 pub mod requests;
 pub mod settings;

@@ -1,36 +1,38 @@
 //! Listening: sockets that are bound early, connections that end in time, and a stop that answers what is in flight.
 
-use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::Request;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt as _};
+use actix_tls::accept::max_concurrent_tls_connect;
 use actix_web::body::MessageBody;
 use actix_web::dev::{
-    Extensions, Server, ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse,
+    AppConfig, Server, ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse,
 };
-use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
-use actix_web::{App, Error, HttpServer};
+use actix_web::{App, Error};
 use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 use tokio::task::JoinHandle;
 
+use crate::connections::Connections;
+use crate::entrance::{self, Door};
 use crate::unread;
 
+/// What the threads of a listener are called.
+const NAME: &str = "http";
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
-/// How long an idle connection stays open.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// For a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the peer to close once everything is said.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Seconds in which requests in flight are answered at a stop.
 const STOP_SECONDS: u64 = 10;
 /// Connections to the metrics: a few collectors ask now and then.
 const METRICS_CONNECTIONS: usize = 64;
+/// For one of their heads.
+const METRICS_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What differs from server to server.
 #[derive(Clone, Debug)]
@@ -73,15 +75,15 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves `app`, made once a worker: heads, handshakes and idle connections end in time. How long a handler
+/// Serves `app`, made once a worker: handshakes, heads, answers and idle connections end in time. How long a handler
 /// waits for a body is the app's own; it wraps [`unread::close`], so that no body outlasts its answer.
-/// `on_connect` sees each new connection first.
+/// `connections` says who may have one more.
 pub fn serve<T, B>(
     app: impl Fn() -> App<T> + Send + Clone + 'static,
     listener: TcpListener,
     tls: Option<ServerConfig>,
     limits: &Limits,
-    on_connect: impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static,
+    connections: Arc<Connections>,
 ) -> io::Result<Serving>
 where
     T: ServiceFactory<
@@ -93,22 +95,15 @@ where
         > + 'static,
     B: MessageBody + 'static,
 {
-    let server = HttpServer::new(app)
-        .workers(limits.workers)
-        .worker_max_blocking_threads(1)
-        .max_connections(limits.max_connections.div_ceil(limits.workers.max(1)))
-        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .client_request_timeout(Duration::from_secs(limits.head_timeout))
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-        .on_connect(on_connect)
-        .disable_signals()
-        .shutdown_timeout(STOP_SECONDS);
-    let bound = match tls {
-        Some(config) => server.listen_rustls_0_23(listener, config),
-        None => server.listen(listener),
+    let bounds = Bounds {
+        workers: limits.workers,
+        connections: limits.max_connections.div_ceil(limits.workers.max(1)),
+        stop_seconds: STOP_SECONDS,
     };
-    Ok(Serving::start(bound?.run()))
+    // A worker in which as many handshakes hang as may take place at once takes nobody else: the seats of connections are the limit.
+    max_concurrent_tls_connect(bounds.connections);
+    let head_timeout = Duration::from_secs(limits.head_timeout);
+    run(app, listener, tls, &bounds, Door { head_timeout, connections })
 }
 
 /// Serves `routes` to those who collect metrics: one worker, few connections, no TLS.
@@ -116,14 +111,56 @@ pub fn serve_metrics(
     listener: TcpListener,
     routes: impl Fn(&mut ServiceConfig) + Send + Clone + 'static,
 ) -> io::Result<Serving> {
-    let server =
-        HttpServer::new(move || App::new().wrap(from_fn(unread::close)).configure(routes.clone()))
-            .workers(1)
-            .worker_max_blocking_threads(1)
-            .max_connections(METRICS_CONNECTIONS)
-            .client_request_timeout(Duration::from_secs(5))
-            .disable_signals()
-            .shutdown_timeout(1)
-            .listen(listener)?;
-    Ok(Serving::start(server.run()))
+    let app = move || App::new().wrap(from_fn(unread::close)).configure(routes.clone());
+    let bounds = Bounds { workers: 1, connections: METRICS_CONNECTIONS, stop_seconds: 1 };
+    let connections = Connections::new(0, Vec::new());
+    run(app, listener, None, &bounds, Door { head_timeout: METRICS_HEAD_TIMEOUT, connections })
+}
+
+/// How much a listener takes on.
+struct Bounds {
+    workers: usize,
+    /// Of one worker.
+    connections: usize,
+    stop_seconds: u64,
+}
+
+fn run<A, F, B>(
+    app: impl Fn() -> A + Send + Clone + 'static,
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
+    bounds: &Bounds,
+    door: Door,
+) -> io::Result<Serving>
+where
+    A: IntoServiceFactory<F, Request>,
+    F: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
+    let server = Server::build()
+        .workers(bounds.workers)
+        .worker_max_blocking_threads(1)
+        .max_concurrent_connections(bounds.connections)
+        .disable_signals()
+        .shutdown_timeout(bounds.stop_seconds);
+    let signal = server.graceful_shutdown_signal();
+    let stopping = move || {
+        let signal = signal.clone();
+        async move { signal.notified().await }
+    };
+    let bound = match tls {
+        None => server.listen(NAME, listener, move || {
+            door.plain().and_then(entrance::http(app(), stopping.clone()))
+        }),
+        Some(config) => server.listen(NAME, listener, move || {
+            door.tls(config.clone()).and_then(entrance::http(app(), stopping.clone()))
+        }),
+    };
+    Ok(Serving::start(bound?.run()))
 }

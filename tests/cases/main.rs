@@ -22,4 +22,5 @@ mod rfc7636;
 mod rfc7662;
 mod rfc8414;
 mod rfc9068;
+mod slow;
 mod throttling;

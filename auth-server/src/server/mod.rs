@@ -3,13 +3,11 @@
 mod edge;
 mod routes;
 
-use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use service::connections::Connections;
@@ -150,12 +148,7 @@ fn serve(
             .configure(move |cfg| routes(cfg, &issuer))
     };
     let tls = tls.map(ReloadableCert::server_config).transpose()?;
-    let admit = move |io: &dyn Any, extensions: &mut Extensions| {
-        if let Err(error) = connections.admit(io, extensions) {
-            log::debug!(error:%; "a refused connection was gone already");
-        }
-    };
-    listener::serve(app, listener, tls, &limits, admit).map_err(StartFault::Io)
+    listener::serve(app, listener, tls, &limits, connections).map_err(StartFault::Io)
 }
 
 fn serve_metrics(app: &Arc<App>, listener: TcpListener) -> Result<Serving, StartFault> {

@@ -6,12 +6,10 @@
 pub mod edge;
 pub mod routes;
 
-use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, PathConfig, ServiceConfig};
 use aws_lc_rs::rand;
@@ -131,12 +129,7 @@ fn serve(app: &Data<App>, listener: TcpListener, tls: Option<ServerConfig>) -> i
             .configure(move |config| routes::mount(config, &base))
             .default_service(web::to(routes::nothing_here))
     };
-    let admit = move |io: &dyn Any, extensions: &mut Extensions| {
-        if let Err(error) = connections.admit(io, extensions) {
-            log::debug!(error:%; "a connection over the limit was closed already");
-        }
-    };
-    listener::serve(app, listener, tls, &limits, admit)
+    listener::serve(app, listener, tls, &limits, connections)
 }
 
 fn serve_metrics(app: &Data<App>, listener: TcpListener) -> io::Result<Serving> {

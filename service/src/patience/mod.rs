@@ -1,0 +1,271 @@
+//! How long a connection waits for its client. A head that does not come, a head without end and an answer that nobody takes end it in time,
+//! whichever request of the connection they belong to: the HTTP library times the first head only, and no answer at all.
+//!
+//! [`Pace`] says how far a connection is and until when the next step must have come; it decides and does nothing. [`stream`] feeds it with
+//! what is read and written, and acts on its word; [`answers`] tells it where a request begins and an answer ends. One connection lives on
+//! one thread, so nothing here is locked.
+
+mod answers;
+mod stream;
+
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(crate) use answers::marked;
+pub(crate) use stream::{Paced, Transport};
+
+/// Bytes of a request's head, and of what a client may send ahead while an answer is made.
+const MAX_HEAD: usize = 32 * 1_024;
+/// For a client that takes nothing of what is written to it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that earn it one second more.
+const BYTES_A_SECOND: u64 = 4_096;
+
+/// Where a connection is between two steps of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not a byte has come yet.
+    Silent,
+    /// A head has begun.
+    Head,
+    /// As much of a head as may come is there; what parses it has yet to look at it once more.
+    Full,
+    /// A request is being answered.
+    Busy {
+        /// It has a body: what comes is bounded by whoever reads that.
+        body: bool,
+    },
+    /// The answer is said. How long the connection may idle the HTTP library decides.
+    Idle,
+}
+
+/// What a client has missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overdue {
+    /// It connected and said nothing.
+    Anything,
+    /// It began a head and did not end it.
+    Head,
+    /// It does not take its answer.
+    Answer,
+}
+
+/// How far a connection is, and until when.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    head_timeout: Duration,
+    phase: Cell<Phase>,
+    room: Cell<usize>,
+    head_until: Cell<Option<Instant>>,
+    answer_until: Cell<Option<Instant>>,
+    reader: RefCell<Option<Waker>>,
+}
+
+impl Pace {
+    /// A connection that begins `now` and has `head_timeout` for each head, the first one counted from here.
+    fn new(head_timeout: Duration, now: Instant) -> Self {
+        Self {
+            head_timeout,
+            phase: Cell::new(Phase::Silent),
+            room: Cell::new(MAX_HEAD),
+            head_until: Cell::new(Some(now + head_timeout)),
+            answer_until: Cell::new(None),
+            reader: RefCell::new(None),
+        }
+    }
+
+    /// Bytes that may be read now.
+    fn room(&self) -> usize {
+        match self.phase.get() {
+            Phase::Busy { body: true } => usize::MAX,
+            Phase::Silent | Phase::Idle => MAX_HEAD,
+            Phase::Head | Phase::Full | Phase::Busy { body: false } => self.room.get(),
+        }
+    }
+
+    /// There is no room: whether the head is too large for sure. If not, `reader` is woken as soon as it is worth another look.
+    fn is_too_large(&self, reader: &Waker) -> bool {
+        match self.phase.get() {
+            Phase::Full => return true,
+            Phase::Head => {
+                // The last byte may have completed it.
+                self.phase.set(Phase::Full);
+                reader.wake_by_ref();
+            }
+            _ => *self.reader.borrow_mut() = Some(reader.clone()),
+        }
+        false
+    }
+
+    /// So many bytes were read.
+    fn received(&self, bytes: usize, now: impl FnOnce() -> Instant) {
+        match self.phase.get() {
+            Phase::Busy { body: true } => return,
+            Phase::Idle => {
+                self.head_until.set(Some(now() + self.head_timeout));
+                self.phase.set(Phase::Head);
+                self.room.set(MAX_HEAD);
+            }
+            Phase::Silent => self.phase.set(Phase::Head),
+            Phase::Head | Phase::Full | Phase::Busy { body: false } => {}
+        }
+        self.room.set(self.room.get().saturating_sub(bytes));
+    }
+
+    /// A head is complete, and its request begins.
+    fn asked(&self, body: bool) {
+        self.phase.set(Phase::Busy { body });
+        self.head_until.set(None);
+    }
+
+    /// The answer is said; not yet taken, perhaps.
+    fn answered(&self) {
+        self.phase.set(Phase::Idle);
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+    }
+
+    /// The client's side is full.
+    fn stuck(&self, now: impl FnOnce() -> Instant) {
+        if self.answer_until.get().is_none() {
+            self.answer_until.set(Some(now() + ANSWER_TIMEOUT));
+        }
+    }
+
+    /// It took so many bytes.
+    fn taken(&self, bytes: usize) {
+        if let Some(until) = self.answer_until.get() {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            let earned = Duration::from_millis(bytes.saturating_mul(1_000) / BYTES_A_SECOND);
+            self.answer_until.set(Some(until.checked_add(earned).unwrap_or(until)));
+        }
+    }
+
+    /// It took all there was.
+    fn flushed(&self) {
+        self.answer_until.set(None);
+    }
+
+    /// When to look at [`overdue`](Self::overdue) again, if ever.
+    fn deadline(&self) -> Option<Instant> {
+        match (self.head_until.get(), self.answer_until.get()) {
+            (Some(head), Some(answer)) => Some(head.min(answer)),
+            (head, answer) => head.or(answer),
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> Option<Overdue> {
+        let is_past = |until: &Cell<Option<Instant>>| until.get().is_some_and(|until| until <= now);
+        if is_past(&self.answer_until) {
+            return Some(Overdue::Answer);
+        }
+        let missed =
+            if self.phase.get() == Phase::Silent { Overdue::Anything } else { Overdue::Head };
+        is_past(&self.head_until).then_some(missed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(5);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pace() -> (Pace, Instant) {
+        let now = Instant::now();
+        (Pace::new(HEAD, now), now)
+    }
+
+    #[test]
+    fn a_silent_connection_has_the_time_of_a_head() {
+        let (pace, start) = pace();
+        assert_eq!(pace.deadline(), Some(start + HEAD));
+        assert_eq!(pace.overdue(start + HEAD - SECOND), None);
+        assert_eq!(pace.overdue(start + HEAD), Some(Overdue::Anything));
+    }
+
+    #[test]
+    fn drops_of_a_head_earn_no_time() {
+        let (pace, start) = pace();
+        for second in 1..5 {
+            pace.received(1, || start + SECOND * second);
+        }
+        assert_eq!(pace.overdue(start + HEAD), Some(Overdue::Head));
+    }
+
+    #[test]
+    fn every_head_has_its_own_time_from_its_first_byte() {
+        let (pace, start) = pace();
+        for minute in 0..3 {
+            let begins = start + SECOND * 60 * minute;
+            pace.received(20, || begins);
+            pace.asked(false);
+            assert_eq!(pace.deadline(), None, "a handler may take its time");
+            pace.answered();
+            assert_eq!(pace.deadline(), None, "so may a client between two requests");
+        }
+        let late = start + SECOND * 600;
+        pace.received(1, || late);
+        assert_eq!(pace.overdue(late + HEAD - SECOND), None);
+        assert_eq!(pace.overdue(late + HEAD), Some(Overdue::Head));
+    }
+
+    #[test]
+    fn a_head_has_so_many_bytes_and_the_last_one_may_complete_it() {
+        let (pace, start) = pace();
+        for (bytes, left) in [(MAX_HEAD - 1, 1), (1, 0)] {
+            pace.received(bytes, || start);
+            assert_eq!(pace.room(), left);
+        }
+        assert!(!pace.is_too_large(Waker::noop()));
+        pace.asked(false);
+        assert_eq!(pace.room(), 0, "what comes ahead waits");
+        assert!(!pace.is_too_large(Waker::noop()));
+        pace.answered();
+        assert_eq!(pace.room(), MAX_HEAD);
+        pace.received(MAX_HEAD, || start);
+        assert!(!pace.is_too_large(Waker::noop()));
+        assert!(pace.is_too_large(Waker::noop()));
+    }
+
+    #[test]
+    fn a_body_is_bounded_by_its_reader() {
+        let (pace, start) = pace();
+        pace.received(100, || start);
+        pace.asked(true);
+        pace.received(10 * MAX_HEAD, || start);
+        assert_eq!(pace.room(), usize::MAX);
+        assert_eq!(pace.deadline(), None);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_takes_has_its_time_and_bytes_earn_more() {
+        let (pace, start) = pace();
+        pace.received(100, || start);
+        pace.asked(false);
+        pace.stuck(|| start);
+        pace.stuck(|| start + SECOND);
+        assert_eq!(pace.overdue(start + ANSWER_TIMEOUT), Some(Overdue::Answer));
+        pace.taken(2 * 4_096);
+        assert_eq!(pace.overdue(start + ANSWER_TIMEOUT + SECOND), None);
+        assert_eq!(pace.overdue(start + ANSWER_TIMEOUT + SECOND * 2), Some(Overdue::Answer));
+        pace.flushed();
+        assert_eq!(pace.deadline(), None);
+    }
+
+    #[test]
+    fn the_earlier_deadline_counts() {
+        let (pace, start) = pace();
+        pace.received(100, || start);
+        pace.asked(false);
+        pace.stuck(|| start);
+        pace.answered();
+        pace.received(1, || start);
+        assert_eq!(pace.deadline(), Some(start + HEAD));
+    }
+}
