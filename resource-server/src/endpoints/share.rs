@@ -59,6 +59,6 @@ fn refuse(app: &App, request: &HttpRequest) -> ApiError {
         "The resource owner has to clear this request",
         "The owner cannot be asked yet.",
     ));
-    request.extensions_mut().insert(RefusedBecause(error.cause()));
+    request.extensions_mut().insert(RefusedBecause::of(&error));
     ApiError::Refused(Refusal::new(error, app.guard.challenge()))
 }

@@ -7,9 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use actix_web::http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use shared_types::ErrorCode;
 
@@ -112,7 +110,19 @@ pub struct Refusal {
 
 /// Left in a request's extensions when it is refused, so that log and metrics can say which check it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefusedBecause(pub &'static str);
+pub struct RefusedBecause {
+    /// Which check refused, see [`BearerError::cause`].
+    pub cause: &'static str,
+    /// The error code that the client was told, if any.
+    pub code: Option<ErrorCode>,
+}
+
+impl RefusedBecause {
+    /// What there is to say of this refusal; nothing in it comes from the token.
+    pub fn of(error: &BearerError) -> Self {
+        Self { cause: error.cause(), code: error.code() }
+    }
+}
 
 impl Refusal {
     /// A refusal of a mounted guard.
@@ -239,7 +249,10 @@ fn parse_authorization(value: &[u8]) -> Result<&str, BearerError> {
     }
     let token = match rest.first() {
         None => return Err(malformed),
-        Some(b' ') => rest.trim_ascii_start(),
+        Some(b' ') => {
+            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+            rest.get(spaces..).unwrap_or_default()
+        }
         Some(_) => return Err(BearerError::Missing),
     };
     let body = token.iter().position(|byte| *byte == b'=').unwrap_or(token.len());
@@ -256,8 +269,45 @@ fn parse_authorization(value: &[u8]) -> Result<&str, BearerError> {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use proptest::prelude::*;
 
     use super::*;
+
+    /// `"Bearer" 1*SP b64token`, written from the RFC and not from the reader.
+    fn by_the_grammar(value: &[u8]) -> Option<&str> {
+        let text = std::str::from_utf8(value).ok()?;
+        let (scheme, rest) = text.split_once(' ')?;
+        let token = rest.trim_start_matches(' ');
+        let letters = token.trim_end_matches('=');
+        let right = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+        let is_token = !letters.is_empty() && letters.chars().all(right);
+        (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
+    }
+
+    /// Any bytes at all, and such as are right or nearly so.
+    fn header_value() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            "[Bb][Ee][Aa][Rr][Ee][Rr][ \t]{0,3}[ -~\t]{0,20}".prop_map(String::into_bytes),
+            "[Bb]earer {1,3}[A-Za-z0-9._~+/-]{0,20}={0,3}[ =a]{0,2}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..20)
+                .prop_map(|bytes| [&b"Bearer "[..], &bytes].concat()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_by_its_grammar_and_none_panics(value in header_value()) {
+            match parse_authorization(&value) {
+                Ok(token) => prop_assert_eq!(Some(token), by_the_grammar(&value)),
+                Err(error) => {
+                    prop_assert_eq!(by_the_grammar(&value), None);
+                    let is_refusal = matches!(error, BearerError::Missing | BearerError::InvalidRequest(_));
+                    prop_assert!(is_refusal, "{:?}", error);
+                }
+            }
+        }
+    }
 
     fn refusal(error: BearerError) -> Refusal {
         let resource_metadata =

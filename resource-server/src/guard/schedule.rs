@@ -121,6 +121,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const T0: i64 = 1_000;
@@ -224,5 +226,68 @@ mod tests {
         assert_eq!(schedule.ask(None, at(-500)), Ask::WaitFor(3));
         let mut schedule = fetched();
         assert!(schedule.begin(at(-500)));
+    }
+
+    /// What may happen to a schedule, in any order.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Ask(Option<u8>),
+        Begin,
+        End(bool),
+        NoteMissing(u8),
+        Wait(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            prop::option::of(0u8..6).prop_map(Step::Ask),
+            Just(Step::Begin),
+            any::<bool>().prop_map(Step::End),
+            (0u8..6).prop_map(Step::NoteMissing),
+            prop_oneof![0i64..5, 25i64..35, 0i64..400].prop_map(Step::Wait),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_used_it_keeps_to_one_demand_a_cooldown_and_one_fetch_at_a_time(
+            steps in prop::collection::vec(step(), 0..80),
+        ) {
+            let mut schedule = Schedule::new(300, 30, at(0));
+            let (mut now, mut running, mut demanded, mut ended) = (0, false, false, 0);
+            let mut last_demand: Option<i64> = None;
+            for step in steps {
+                match step {
+                    Step::Wait(seconds) => now += seconds,
+                    Step::NoteMissing(name) => schedule.note_missing(&kid(&name.to_string()), at(now)),
+                    Step::Ask(name) => {
+                        let name = name.map(|name| kid(&name.to_string()));
+                        if let Ask::WaitFor(fetch) = schedule.ask(name.as_ref(), at(now)) {
+                            prop_assert_eq!(fetch, ended + 1, "the next that ends");
+                            if !running && !demanded {
+                                let early = last_demand.is_some_and(|last| now - last < 30);
+                                prop_assert!(!early, "demanded at {:?} and again at {}", last_demand, now);
+                                (last_demand, demanded) = (Some(now), true);
+                            }
+                        }
+                    }
+                    Step::Begin => {
+                        let begins = schedule.begin(at(now));
+                        prop_assert!(!(begins && running), "two run at once");
+                        prop_assert!(begins || running || !demanded, "a demand is met by the next fetch");
+                        running |= begins;
+                        demanded &= !begins;
+                    }
+                    // What was not begun does not end.
+                    Step::End(success) if running => {
+                        let count = schedule.end(success, at(now));
+                        prop_assert_eq!(count, ended + 1, "one more, and never fewer");
+                        (ended, running) = (count, false);
+                    }
+                    Step::End(_) => {}
+                }
+                prop_assert!(schedule.missing.len() <= MAX_MISSING);
+            }
+        }
     }
 }

@@ -96,7 +96,7 @@ impl WorkerGuard {
             _ => Ok(Granted { token, scope: PhantomData }),
         });
         granted.map_err(|error| {
-            request.extensions_mut().insert(RefusedBecause(error.cause()));
+            request.extensions_mut().insert(RefusedBecause::of(&error));
             Refusal::new(error, self.guard.challenge())
         })
     }

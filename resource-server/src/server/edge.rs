@@ -10,8 +10,9 @@ use actix_web::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
-use service::log_format::{ACCESS, REQUEST_ID};
+use service::log_format::{ACCESS, REQUEST_ID, security_event};
 use service::requests::{Pattern, RequestIds, X_REQUEST_ID, access_level, method_name};
+use shared_types::ErrorCode;
 
 use crate::app::App;
 use crate::guard::bearer::RefusedBecause;
@@ -43,11 +44,7 @@ pub async fn edge(
                 route: route(response.request()),
                 status: response.status().as_u16(),
                 client,
-                cause: response
-                    .request()
-                    .extensions()
-                    .get::<RefusedBecause>()
-                    .map(|because| because.0),
+                refused: response.request().extensions().get::<RefusedBecause>().copied(),
                 took: started.elapsed(),
             };
             app.metrics.requests.observe(
@@ -56,8 +53,9 @@ pub async fn edge(
                 line.status,
                 line.took.as_secs_f64(),
             );
-            if let Some(cause) = line.cause {
-                app.metrics.count_refused(cause);
+            if let Some(refused) = line.refused {
+                app.metrics.count_refused(refused.cause);
+                line.log_refusal(refused);
             }
             line.log();
             let headers = response.headers_mut();
@@ -94,24 +92,34 @@ struct Line {
     route: &'static str,
     status: u16,
     client: Option<IpAddr>,
-    cause: Option<&'static str>,
+    refused: Option<RefusedBecause>,
     took: Duration,
 }
 
 impl Line {
+    /// A token that was shown and did not open the door. To come without one is no event: it is how a client asks for the way.
+    fn log_refusal(&self, RefusedBecause { cause, code }: RefusedBecause) {
+        let Some(code) = code.map(ErrorCode::as_str) else { return };
+        let client = self.client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+        security_event(
+            "bearer_refused",
+            &[("error", &code), ("cause", &cause), ("route", &self.route), ("client", &client)],
+        );
+    }
+
     fn log(&self) {
-        let Self { method, route, status, client, cause, took } = *self;
+        let Self { method, route, status, client, refused, took } = *self;
         let level = access_level(route);
         if !log::log_enabled!(target: ACCESS, level) {
             return;
         }
         let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        match cause {
+        match refused {
             None => {
                 log::log!(target: ACCESS, level, method, route, status, client, micros; "{method} {route} {status}");
             }
-            Some(cause) => {
+            Some(RefusedBecause { cause, .. }) => {
                 log::log!(target: ACCESS, level, method, route, status, cause, client, micros; "{method} {route} {status}");
             }
         }
