@@ -34,6 +34,24 @@ impl Args {
     pub fn may_begin(&self) -> bool {
         matches!(self.command, Command::Add(_))
     }
+
+    /// Checks what can be checked without a database, the password on standard input too: a fault leaves no trace, no new database either.
+    pub fn checked(mut self) -> Result<Self, CliError> {
+        if let Command::Add(add) = &mut self.command {
+            let name = check_username(&add.username).map_err(|fault| fault.to_string());
+            let password = given_password(add.generate);
+            let mut faults: Vec<String> = name.err().into_iter().collect();
+            match password {
+                Ok(password) => add.password = password,
+                Err(CliError::Faults(more)) => faults.extend(more),
+                Err(other) => return Err(other),
+            }
+            if !faults.is_empty() {
+                return Err(CliError::Faults(faults));
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// What to do with accounts.
@@ -73,6 +91,9 @@ pub struct Add {
     /// Generate the password without looking at standard input
     #[arg(long)]
     generate: bool,
+    // What `checked` found on standard input; `None`: one is generated.
+    #[arg(skip)]
+    password: Option<PlainSecret>,
 }
 
 /// A new password.
@@ -131,13 +152,12 @@ pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
 }
 
 async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliError> {
-    check_username(&add.username).map_err(fault)?;
     let taken = || CliError::Failed(format!("there is an account {} already", add.username));
     // Before a password is generated: a file with the password of a person that exists would be overwritten otherwise.
     if find(bench, add.username.clone()).await?.is_some() {
         return Err(taken());
     }
-    let (password, generated) = new_password(bench, add.generate)?;
+    let (password, generated) = or_generated(bench, add.password);
     let hash = hash(bench, password.clone()).await?;
     let new = NewAccount::new(
         add.username.clone(),
@@ -159,7 +179,7 @@ async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliE
 
 async fn set_password(bench: &Workbench, set: SetPassword, as_json: bool) -> Result<(), CliError> {
     let account = find(bench, set.account.clone()).await?.ok_or_else(|| unknown(&set.account))?;
-    let (password, generated) = new_password(bench, set.generate)?;
+    let (password, generated) = or_generated(bench, given_password(set.generate)?);
     let hash = hash(bench, password.clone()).await?;
     let id = account.id;
     if !bench.database.write(move |sql| accounts::set_password(sql, id, &hash)).await? {
@@ -219,18 +239,20 @@ fn find_in(sql: &mut dyn Sql, named: &str) -> Result<Option<Account>, StoreError
     Subject::parse(named).map_or(Ok(None), |subject| accounts::find_by_subject(sql, &subject))
 }
 
-/// The password, and whether it was generated: one line on standard input, unless that is a terminal (which would show it) or empty.
-fn new_password(bench: &Workbench, generate: bool) -> Result<(PlainSecret, bool), CliError> {
-    let given = if generate || std::io::stdin().is_terminal() {
-        None
-    } else {
-        read_password(std::io::stdin())?
-    };
-    let Some(password) = given else {
-        return Ok((password::generate(&*bench.random), true));
-    };
-    password::check_password(&password).map_err(fault)?;
-    Ok((password, false))
+/// The password on standard input, checked; `None` where one is to be generated. A terminal is not read: it would show the password.
+fn given_password(generate: bool) -> Result<Option<PlainSecret>, CliError> {
+    if generate || std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let given = read_password(std::io::stdin())?;
+    given.as_ref().map(password::check_password).transpose().map_err(fault)?;
+    Ok(given)
+}
+
+/// The password, and whether it was generated.
+fn or_generated(bench: &Workbench, given: Option<PlainSecret>) -> (PlainSecret, bool) {
+    let generated = given.is_none();
+    (given.unwrap_or_else(|| password::generate(&*bench.random)), generated)
 }
 
 /// The one line of `input` without its end; `None` when there is nothing.

@@ -81,6 +81,11 @@ pub async fn run(bench: &Workbench, args: &Args, state: &DeclaredState) -> Resul
     if lost.is_empty() { told } else { Err(CliError::Failed(lost.join("\n"))) }
 }
 
+/// What of `state` holds nowhere, checked before a database is made for it.
+pub fn check_on_nothing(args: &Args, state: &DeclaredState) -> Result<(), CliError> {
+    plan_beside(state, &Known::default(), args.prune).map(drop).map_err(CliError::Faults)
+}
+
 /// The plan for a database that does not exist yet: everything is new, and nothing is made.
 pub fn dry_run_on_nothing(args: &Args, state: &DeclaredState) -> Result<(), CliError> {
     let changes = plan_beside(state, &Known::default(), args.prune).map_err(CliError::Faults)?;

@@ -9,6 +9,8 @@ use shared_types::{ClientId, Scope};
 use super::output::{self, Shown};
 use super::{CliError, Workbench};
 use crate::apply::delete_client;
+use crate::domain::api::Api;
+use crate::domain::audience::ISSUER_SCOPES;
 use crate::domain::client::{
     AuthMethod, Client, ClientMetadata, ConsentMode, GrantType, metadata_faults,
 };
@@ -33,6 +35,14 @@ impl Args {
     /// Whether the command may begin with a database that does not exist yet.
     pub fn may_begin(&self) -> bool {
         matches!(self.command, Command::Add(_))
+    }
+
+    /// What is wrong with the arguments where nothing is registered yet: a new database is not made for them.
+    pub fn check_beside_nothing(&self) -> Result<(), CliError> {
+        match &self.command {
+            Command::Add(add) => check(&add.metadata(), &[]),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -143,33 +153,47 @@ pub async fn run(bench: &Workbench, args: Args) -> Result<(), CliError> {
     }
 }
 
-async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliError> {
-    let method = match (add.public, add.secret_post) {
-        (true, _) => AuthMethod::None,
-        (false, true) => AuthMethod::ClientSecretPost,
-        (false, false) => AuthMethod::ClientSecretBasic,
-    };
-    let grant_types = if add.grant_types.is_empty() {
-        vec![GrantType::AuthorizationCode]
-    } else {
-        add.grant_types
-    };
-    let metadata = ClientMetadata {
-        client_name: add.name,
-        redirect_uris: add.redirect_uris,
-        post_logout_redirect_uris: add.post_logout_redirect_uris,
-        grant_types: BTreeSet::from_iter(grant_types),
-        token_endpoint_auth_method: method,
-        scope: add.scope,
-        consent: ConsentMode::Remember,
-        ..ClientMetadata::new(add.client_id)
-    };
-    let mut faults = metadata_faults(&metadata);
-    faults.extend(unknown_scopes(bench, &metadata.scope).await?);
-    if !faults.is_empty() {
-        return Err(CliError::Faults(faults));
+impl Add {
+    /// The client as it would be registered.
+    fn metadata(&self) -> ClientMetadata {
+        let method = match (self.public, self.secret_post) {
+            (true, _) => AuthMethod::None,
+            (false, true) => AuthMethod::ClientSecretPost,
+            (false, false) => AuthMethod::ClientSecretBasic,
+        };
+        let grant_types = if self.grant_types.is_empty() {
+            BTreeSet::from([GrantType::AuthorizationCode])
+        } else {
+            self.grant_types.iter().copied().collect()
+        };
+        ClientMetadata {
+            client_name: self.name.clone(),
+            redirect_uris: self.redirect_uris.clone(),
+            post_logout_redirect_uris: self.post_logout_redirect_uris.clone(),
+            grant_types,
+            token_endpoint_auth_method: method,
+            scope: self.scope.clone(),
+            consent: ConsentMode::Remember,
+            ..ClientMetadata::new(self.client_id.clone())
+        }
     }
-    let secret = (method != AuthMethod::None).then(|| PlainSecret::generate(&*bench.random));
+}
+
+/// Every fault of a new client beside the APIs that there are.
+fn check(metadata: &ClientMetadata, apis: &[Api]) -> Result<(), CliError> {
+    let mut faults = metadata_faults(metadata);
+    let known: Scope = apis.iter().flat_map(|api| api.scopes.keys().cloned()).collect();
+    let unknown = metadata.scope.difference(&known);
+    let unknown = unknown.iter().filter(|token| !ISSUER_SCOPES.contains(&token.as_str()));
+    faults.extend(unknown.map(|token| format!("no api has the scope {token}")));
+    if faults.is_empty() { Ok(()) } else { Err(CliError::Faults(faults)) }
+}
+
+async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliError> {
+    let metadata = add.metadata();
+    check(&metadata, &bench.database.read(|sql| apis::list(sql)).await?)?;
+    let secret = (metadata.token_endpoint_auth_method != AuthMethod::None)
+        .then(|| PlainSecret::generate(&*bench.random));
     let new = NewClient {
         metadata: metadata.clone(),
         secret: secret.as_ref().map(PlainSecret::hash),
@@ -191,16 +215,6 @@ async fn register(bench: &Workbench, add: Add, as_json: bool) -> Result<(), CliE
         })
         .transpose()?;
     report(&metadata.client_id, "registered", shown.as_ref(), as_json)
-}
-
-async fn unknown_scopes(bench: &Workbench, scope: &Scope) -> Result<Vec<String>, CliError> {
-    let apis = bench.database.read(|sql| apis::list(sql)).await?;
-    let known: Scope = apis.iter().flat_map(|api| api.scopes.keys().cloned()).collect();
-    let unknown = scope.difference(&known);
-    let faults = unknown
-        .iter()
-        .filter(|token| !crate::domain::audience::ISSUER_SCOPES.contains(&token.as_str()));
-    Ok(faults.map(|token| format!("no api has the scope {token}")).collect())
 }
 
 async fn list(bench: &Workbench, as_json: bool) -> Result<(), CliError> {

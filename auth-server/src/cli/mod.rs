@@ -85,7 +85,10 @@ pub struct Workbench {
 impl Workbench {
     /// Opens the database with the patience of a command: it waits 30 s for a lock that a server may hold.
     pub async fn open(settings: Settings) -> Result<Self, CliError> {
-        let options = database::Options::for_tools();
+        let options = database::Options {
+            connect_timeout: settings.postgres.connect_timeout,
+            ..database::Options::for_tools()
+        };
         let database = app::open_database(&settings, &options).await?;
         let random: Arc<dyn SecureRandom> = Arc::new(OsRandom);
         let vault = app::open_vault(&settings, &database, &*random).await?;
@@ -109,16 +112,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(args) => config::run(&settings, &args),
         Command::Healthcheck(args) => healthcheck::run(&settings, &args),
         Command::Apply(args) => apply_beside_the_server(settings, &args),
-        Command::Account(args) => {
+        Command::Account(args) => args.checked().and_then(|args| {
             beside_the_server(settings, args.may_begin(), async move |bench| {
                 account::run(bench, args).await
             })
-        }
-        Command::Client(args) => {
-            beside_the_server(settings, args.may_begin(), async move |bench| {
-                client::run(bench, args).await
-            })
-        }
+        }),
+        Command::Client(args) => client_beside_the_server(settings, args),
         Command::Key(args) => {
             beside_the_server(settings, false, async move |bench| key::run(bench, args).await)
         }
@@ -137,10 +136,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The file is read first: a fault in it leaves no trace, and neither does a dry run.
 fn apply_beside_the_server(settings: Settings, args: &apply::Args) -> Result<(), CliError> {
     let state = apply::read(&settings, &args.file)?;
-    if args.dry_run && is_absent(&settings) {
-        return apply::dry_run_on_nothing(args, &state);
+    if is_absent(&settings) {
+        apply::check_on_nothing(args, &state)?;
+        if args.dry_run {
+            return apply::dry_run_on_nothing(args, &state);
+        }
     }
     beside_the_server(settings, true, async |bench| apply::run(bench, args, &state).await)
+}
+
+/// Where there is no database yet the arguments are held against nothing first: a fault in them leaves no trace.
+fn client_beside_the_server(settings: Settings, args: client::Args) -> Result<(), CliError> {
+    if is_absent(&settings) {
+        args.check_beside_nothing()?;
+    }
+    beside_the_server(settings, args.may_begin(), async move |bench| client::run(bench, args).await)
 }
 
 fn is_absent(settings: &Settings) -> bool {

@@ -7,6 +7,7 @@ mod doors;
 mod edge;
 mod forms;
 mod keys;
+mod seats;
 mod signature;
 mod size;
 mod unread;

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use tests::processes::run;
 use tests::world::state;
 
 use super::cli;
@@ -64,6 +65,41 @@ fn config_prints_what_is_in_force_and_reads_it_back() {
     assert_eq!((status, again), (Some(0), printed), "{error}");
     let made: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(made.len(), 1, "no database was made for it: {made:?}");
+}
+
+/// Whatever ends with status 2 leaves nothing behind: no database that looks like an empty server, no master key.
+#[test]
+fn wrong_arguments_make_no_database_and_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let callback = ["--redirect-uri", "https://web.example/cb"];
+    let state = "[[client]]\nclient_id = \"m\"\nredirect_uris = [\"https://m.example/cb\"]\nscope = \"documents:read\"\n";
+    let path = folder.path().join("state.toml");
+    std::fs::write(&path, state).unwrap();
+    for (args, input, said) in [
+        (
+            &["client", "add", "m", "--scope", "documents:read", callback[0], callback[1]][..],
+            "",
+            &["no api has the scope documents:read"][..],
+        ),
+        (&["client", "add", "m"], "", &["redirect_uri"]),
+        (&["account", "add", "", "--generate"], "", &["user name"]),
+        (&["account", "add", "alice"], "short\n", &["shorter than 8"]),
+        (&["account", "add", ""], "short\n", &["user name", "shorter than 8"]),
+        (&["account", "add", "alice"], "two lines\nof password\n", &["more than one line"]),
+        (&["apply", "state.toml"], "", &["no api has the scope documents:read"]),
+    ] {
+        let output = run(AUTH_SERVER, folder.path(), args, input);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        for part in said {
+            assert!(error.contains(part), "{args:?}: {part} in {error}");
+        }
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{args:?} leaves {left:?}");
+    }
+    // The same arguments put right begin a database.
+    let output = run(AUTH_SERVER, folder.path(), &["account", "add", "alice"], "long enough\n");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The exit status and standard error of a command whose standard output is `out`.
