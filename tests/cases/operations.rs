@@ -1,9 +1,10 @@
 //! What an operator relies on: what costs a write and what does not, the metrics, two instances on one database, and what a server
 //! says that has lost it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use auth_server::store::StoreError;
 use auth_server::store::purge::Table;
 use auth_server::{Ports, SeededRandom};
 use database::{Sql, Statistics};
@@ -95,6 +96,7 @@ async fn metrics_have_a_listener_of_their_own_and_count_what_happens() {
     let web = world.web();
     let tokens = world.tokens(&web, "openid", "counted").await;
     web.refresh("garbage").await.expect(400);
+    web.userinfo("garbage").await.expect(401);
     let fail = web.begin("openid", "failed").url();
     tests::client::sign_in(&mut Browser::new(), &fail, ALICE.0, "guess").await;
     let answer = Http::new().get(&format!("http://{at}/metrics")).await.expect(200);
@@ -106,6 +108,7 @@ async fn metrics_have_a_listener_of_their_own_and_count_what_happens() {
         ("refused", "grant_type=\"refresh_token\""),
         ("success", "outcome=\"success\""),
         ("failed", "outcome=\"failed\""),
+        ("refused", "code=\"invalid_token\""),
     ] {
         let counted = text
             .lines()
@@ -175,6 +178,40 @@ async fn without_its_database_a_resource_server_is_not_ready_and_still_checks_to
     assert!((1..=60).contains(&seconds), "{seconds}");
     world.documents(&token).whoami().await.expect(200);
     http.get(&at("/healthz")).await.expect(200);
+}
+
+/// As many writes as may wait already do: one more is told so at once, and works when there is room again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_answers_503_with_retry_after() {
+    let world = World::start().await;
+    let web = world.web();
+    let token = world.tokens(&web, "openid", "queue").await.member("refresh_token");
+    let database = world.auth.running.app().database.clone();
+    let (open, door) = std::sync::mpsc::channel::<()>();
+    let door = Arc::new(Mutex::new(door));
+    let before = database.statistics().refused;
+    while database.statistics().refused == before {
+        let (queue, door) = (database.clone(), door.clone());
+        // Each writer stops at the door; whatever comes behind them waits in the queue.
+        let work = move |_: &mut dyn Sql| {
+            drop(door.lock().map(|door| door.recv()));
+            Ok::<_, StoreError>(())
+        };
+        background::start(async move { drop(queue.write(work).await) });
+        tokio::task::yield_now().await;
+    }
+    let refused = web.refresh(&token).await.expect(503);
+    assert_eq!(refused.error(), "temporarily_unavailable");
+    let seconds: u32 = refused.header("Retry-After").parse().expect("a number of seconds");
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    drop(open);
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let answered = tokio::time::timeout(Duration::from_secs(60), async {
+        while web.refresh(&token).await.status != 200 {
+            interval.tick().await;
+        }
+    });
+    assert!(answered.await.is_ok(), "there is room again");
 }
 
 /// A second instance on the same database: what one hands out the other takes, and races across both have one winner.

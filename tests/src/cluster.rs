@@ -5,6 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::engine;
 use crate::processes::free_port;
 use crate::skip::skip;
 
@@ -38,6 +39,11 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// Runs statements as its superuser.
+    pub async fn execute(&self, sql: &str) {
+        engine::execute(&format!("{}/postgres", self.url()), sql).await.unwrap();
+    }
+
     /// Its URL without a database's name.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}", self.port)
@@ -48,12 +54,34 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// Kills it without a word, and with it every connection.
+    /// Kills it without a word, and with it every connection, as a power cut would.
     pub fn kill(&self) {
-        let pid = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
-        let pid = pid.lines().next().unwrap();
-        let status = Command::new("kill").args(["-KILL", pid]).status().unwrap();
-        assert!(status.success(), "the server can be killed");
+        signal("-KILL", &self.family());
+    }
+
+    /// Stops it and every connection of it as if its machine stood still: it holds its connections and says nothing.
+    pub fn freeze(&self) {
+        signal("-STOP", &self.family());
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal("-CONT", &self.family());
+    }
+
+    fn pid(&self) -> String {
+        let file = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
+        file.lines().next().unwrap().to_owned()
+    }
+
+    /// The server's process, then its children: one a connection, and those that work for all.
+    fn family(&self) -> Vec<String> {
+        let pid = self.pid();
+        // A server that was killed has left its file behind.
+        let children =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let children = children.split_whitespace().map(str::to_owned);
+        std::iter::once(pid.clone()).chain(children).collect()
     }
 
     /// Starts it again after [`kill`](Self::kill).
@@ -66,6 +94,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::fs::exists(self.folder.path().join("data/postmaster.pid")).unwrap_or(false) {
+            // What stands still cannot end.
+            self.thaw();
+        }
         // It may be killed and gone.
         let stopped = command(&["stop", self.folder.path().to_str().unwrap()]).output();
         drop(stopped);
@@ -82,6 +114,12 @@ fn command(args: &[&str]) -> Command {
     let mut command = Command::new("bash");
     command.arg(script).args(args);
     command
+}
+
+fn signal(name: &str, pids: &[String]) {
+    // A connection may have ended in between.
+    let output = Command::new("kill").arg(name).args(pids).output().unwrap();
+    assert!(output.status.success() || pids.len() > 1, "the server can be reached");
 }
 
 fn run(args: &[&str]) {

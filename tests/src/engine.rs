@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use database::DatabaseUrl;
 use tokio::runtime::Builder;
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::skip::skip;
 
@@ -42,8 +42,8 @@ impl Engine {
 pub struct Store {
     /// As the setting `database` takes it.
     pub url: String,
-    /// Dropped for its effect.
-    _database: Option<TestDatabase>,
+    /// Goes away with it.
+    database: Option<TestDatabase>,
 }
 
 impl Store {
@@ -51,7 +51,7 @@ impl Store {
     pub async fn chosen(folder: &Path, name: &str) -> Self {
         match Engine::chosen() {
             Engine::Sqlite => {
-                Self { url: format!("sqlite:{}", folder.join(name).display()), _database: None }
+                Self { url: format!("sqlite:{}", folder.join(name).display()), database: None }
             }
             Engine::Postgres => {
                 let server = server().expect("TEST_ENGINE=postgres needs TEST_POSTGRES");
@@ -63,7 +63,7 @@ impl Store {
     /// An empty database on a PostgreSQL server.
     pub async fn on(server: &str) -> Self {
         let database = TestDatabase::create(server).await;
-        Self { url: database.url(), _database: Some(database) }
+        Self { url: database.url(), database: Some(database) }
     }
 
     /// The same, typed.
@@ -73,7 +73,7 @@ impl Store {
 
     /// Whether several machines may share it.
     pub fn is_postgres(&self) -> bool {
-        self._database.is_some()
+        self.database.is_some()
     }
 }
 
@@ -94,8 +94,10 @@ pub fn server_or_skip(name: &str) -> Option<String> {
 
 /// Writes a master key into a server's folder: on PostgreSQL it makes none of its own.
 pub fn write_master_key(folder: &Path) {
-    std::fs::write(folder.join(MASTER_KEY), "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA\n")
-        .unwrap();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(folder.join(MASTER_KEY)).unwrap();
+    writeln!(file, "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA").unwrap();
 }
 
 /// A database that goes away with its handle.
@@ -148,4 +150,18 @@ pub async fn execute(url: &str, sql: &str) -> Result<(), tokio_postgres::Error> 
     let outcome = client.batch_execute(sql).await;
     drop(client);
     driver.await.expect("the driver does not panic").and(outcome)
+}
+
+/// The one value that a query gives, as text.
+pub async fn ask(url: &str, sql: &str) -> String {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let messages = client.simple_query(sql).await.unwrap();
+    drop(client);
+    driver.await.unwrap().unwrap();
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    row.expect("one value").to_owned()
 }

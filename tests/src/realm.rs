@@ -6,6 +6,7 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -102,10 +103,25 @@ impl Realm {
         }
     }
 
+    /// Several instances of one server that start at the same time, on an empty database of the given PostgreSQL server.
+    pub async fn start_together(program: &str, server: &str, count: usize) -> Vec<Self> {
+        let home = Home { folder: tempfile::tempdir().unwrap(), store: Store::on(server).await };
+        let mut realms = vec![Self::prepare(program, home, &[])];
+        realms.extend((1..count).map(|_| realms[0].twin()).collect::<Vec<_>>());
+        join_all(realms.iter_mut().map(Self::launch)).await;
+        realms
+    }
+
     /// Another instance of the same server: its settings, its database, an address of its own.
     pub async fn beside(&self) -> Self {
+        let mut realm = self.twin();
+        realm.launch().await;
+        realm
+    }
+
+    fn twin(&self) -> Self {
         let port = free_port();
-        let mut realm = Self {
+        Self {
             issuer: self.issuer.clone(),
             address: format!("http://127.0.0.1:{port}"),
             program: self.program.clone(),
@@ -114,9 +130,7 @@ impl Realm {
             process: None,
             log: String::new(),
             home: self.home.clone(),
-        };
-        realm.launch().await;
-        realm
+        }
     }
 
     async fn launch(&mut self) {

@@ -47,12 +47,16 @@ pub(super) fn statement(error: &Error, sql: &str, text: &'static str, kind: Kind
 
 /// Translates a failure to connect.
 pub(super) fn open(error: &Error) -> DatabaseError {
-    // The driver's own text is as general as "error connecting to server"; the cause is below it.
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    DatabaseError::Open(match error.as_db_error() {
+    DatabaseError::Open(in_words(error))
+}
+
+/// What happened, for people. The driver's own text is as general as "db error"; the cause is below it.
+pub(super) fn in_words(error: &Error) -> String {
+    let cause = || error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    match error.as_db_error() {
         Some(fault) => fault.message().to_owned(),
-        None => format!("{error}{cause}"),
-    })
+        None => format!("{error}{}", cause()),
+    }
 }
 
 /// May the unit run again from its start, once rolled back?

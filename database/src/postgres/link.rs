@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Connection, Error, Socket, Statement};
 
+use super::fault;
 use super::tls::Encrypted;
 
 /// How long saying goodbye may take.
@@ -27,7 +28,7 @@ impl Link {
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 // The unit that was on its way tells the rest.
-                log::warn!(error:%; "a connection to the database broke");
+                log::warn!(error = fault::in_words(&error); "a connection to the database broke");
             }
         });
         Self { client, statements: HashMap::new(), driver }

@@ -123,8 +123,19 @@ impl Auth {
         clock: &Arc<ManualClock>,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
-        let issuer = format!("http://{}", free_address());
         let store = Store::chosen(folder, "auth-server.db").await;
+        Self::start_on(store, folder, state, clock, change).await
+    }
+
+    /// The same with its rows in `store`.
+    pub async fn start_on(
+        store: Store,
+        folder: &Path,
+        state: &str,
+        clock: &Arc<ManualClock>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let issuer = format!("http://{}", free_address());
         let mut settings = settings(&issuer, folder, &store);
         change(&mut settings);
         let ports = Ports { clock: clock.clone(), random: Arc::new(SeededRandom::new(7)) };

@@ -65,9 +65,23 @@ impl World {
     /// The same with other settings of the authorization server.
     pub async fn with(change: impl FnOnce(&mut auth_server::Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = clock();
-        let resource = format!("http://{}", free_address());
-        let auth = Auth::start(folder.path(), &state(&resource), &clock, change).await;
+        let store = Store::chosen(folder.path(), "auth-server.db").await;
+        Self::build(folder, store, change).await
+    }
+
+    /// The same with the authorization server's rows in `store`.
+    pub async fn on(store: Store) -> Self {
+        Self::build(tempfile::tempdir().unwrap(), store, |_| {}).await
+    }
+
+    async fn build(
+        folder: TempDir,
+        store: Store,
+        change: impl FnOnce(&mut auth_server::Settings),
+    ) -> Self {
+        let (clock, resource) = (clock(), format!("http://{}", free_address()));
+        let state = state(&resource);
+        let auth = Auth::start_on(store, folder.path(), &state, &clock, change).await;
         let store = Store::chosen(folder.path(), "resource-server.db").await;
         let settings = guarded::settings(&resource, &[&auth.issuer], &store);
         let api = Served::new(guarded::spawn(settings, clock.clone()).await, store);
