@@ -185,8 +185,14 @@ pub(crate) fn rotation_policy(settings: &Settings, registry: &Registry) -> Polic
     algorithms.extend(registry.apis().map(|api| api.signing_alg));
     algorithms
         .extend(registry.clients().map(|client| client.metadata.id_token_signed_response_alg));
-    let longest = registry.apis().map(|api| api.access_token_lifetime).max().unwrap_or_default();
-    Policy::new(settings, algorithms.into_iter().collect(), longest)
+    Policy::new(settings, algorithms.into_iter().collect())
+}
+
+/// The longest life of a token that is signed now, in seconds, with the leeway of clocks.
+pub(crate) fn longest_token(settings: &Settings, registry: &Registry) -> i64 {
+    let of_apis = registry.apis().map(|api| api.access_token_lifetime);
+    let longest = of_apis.fold(settings.lifetimes.access_token, i64::max);
+    longest.max(settings.lifetimes.id_token) + settings.clock_leeway
 }
 
 #[cfg(test)]

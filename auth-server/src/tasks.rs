@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::{self, App};
-use crate::keys::rotation::Policy;
 use crate::store::StoreError;
 use crate::store::purge::{self, Cutoffs, Table};
 
@@ -104,14 +103,10 @@ async fn rotate(app: &App) {
     }
 }
 
-fn policy(app: &App) -> Policy {
-    app::rotation_policy(&app.settings, &app.freshness.last_seen())
-}
-
 /// One round over every table, a bounded number of short units each.
 async fn purge_round(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), StoreError> {
-    let cutoffs =
-        Cutoffs::new(&app.settings.lifetimes, policy(app).keep_published, app.clock.now());
+    let longest = app::longest_token(&app.settings, &app.freshness.last_seen());
+    let cutoffs = Cutoffs::new(&app.settings.lifetimes, longest, app.clock.now());
     let batch = app.settings.purge.batch.clamp(1, purge::LONGEST_PAGE);
     for table in Table::ALL {
         let mut removed = 0;

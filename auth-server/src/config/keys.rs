@@ -14,6 +14,7 @@ use super::Settings;
 use super::values::{
     filter, fitting, integer, networks, parsed, path, seconds, string, text, whole,
 };
+use crate::domain::api::MAX_TOKEN_LIFETIME;
 use service::duration::format_seconds;
 
 /// What every variable begins with. No setting is called `port` or `service_…`: orchestrators set such variables for a service
@@ -324,12 +325,12 @@ pub(super) static KEYS: &[Key] = &[
         lifetimes.sign_in_request,
         MINUTE..=DAY
     ),
-    duration!("lifetimes.id_token", "An ID token", lifetimes.id_token, 1..=DAY),
+    duration!("lifetimes.id_token", "An ID token", lifetimes.id_token, 1..=MAX_TOKEN_LIFETIME),
     duration!(
         "lifetimes.access_token",
         "An access token for no API; each API has its own",
         lifetimes.access_token,
-        1..=DAY
+        1..=MAX_TOKEN_LIFETIME
     ),
     duration!(
         "lifetimes.session_idle",

@@ -7,6 +7,10 @@ use shared_types::{Audience, ClientId, Scope, ScopeToken, SigningAlg};
 
 use super::display_text::is_plain_line;
 
+/// The longest life of any token, in seconds: an API checks tokens on its own, so nobody can call one back earlier. What has to outlive
+/// every token counts on it.
+pub const MAX_TOKEN_LIFETIME: i64 = 86_400;
+
 /// A resource server and what it demands of its tokens. Also the JSON document of its row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,7 @@ use std::fmt;
 use shared_types::{KeyId, SigningAlg, UnixSeconds};
 
 use crate::config::{Lifetimes, Settings};
+use crate::domain::api::MAX_TOKEN_LIFETIME;
 
 pub use carry_out::{RotationFault, keep_up, revoke, rotate_now};
 
@@ -85,24 +86,23 @@ pub struct Policy {
     pub rotation_period: i64,
     /// How long a key is published before it signs: at least the `max-age` of the JWK Set.
     pub announce_lead: i64,
-    /// How long a key stays published after its last signature: the longest life of a token, and the leeway of clocks.
+    /// How long a key stays published after its last signature: the longest life that any token may have, and the leeway of clocks. Not the
+    /// longest of today's APIs: a token lives as long as its API said when it was signed, also if that was shortened or deleted since.
     pub keep_published: i64,
     /// How long after its last signature a key still proves a hint: the longest life of a session or grant.
     pub keep_for_hints: i64,
 }
 
 impl Policy {
-    /// The policy that follows from the settings, the algorithms in use, and the longest life of any API's access token.
-    pub fn new(settings: &Settings, algorithms: Vec<SigningAlg>, longest_api_token: i64) -> Self {
-        let Lifetimes { id_token, access_token, session_absolute, refresh_absolute, .. } =
-            settings.lifetimes;
+    /// The policy that follows from the settings and the algorithms in use.
+    pub fn new(settings: &Settings, algorithms: Vec<SigningAlg>) -> Self {
+        let Lifetimes { session_absolute, refresh_absolute, .. } = settings.lifetimes;
         let signing = &settings.signing;
         Self {
             algorithms,
             rotation_period: signing.rotation_period,
             announce_lead: signing.announce_lead.max(signing.jwks_max_age),
-            keep_published: longest_api_token.max(id_token).max(access_token)
-                + settings.clock_leeway,
+            keep_published: MAX_TOKEN_LIFETIME + settings.clock_leeway,
             keep_for_hints: session_absolute.max(refresh_absolute),
         }
     }
