@@ -10,9 +10,8 @@ use super::pages::page;
 use super::pages::progress::{LOGIN, Visit};
 use super::pages::sealed_request::Pending;
 use crate::app::App;
-use crate::domain::authorization_request::ShowFault;
-use crate::error::{PageFault, TokenError};
-use crate::params::{Form, Params};
+use crate::error::PageFault;
+use crate::params::{Form, Params, ParamsFault};
 
 /// Where it is, below the issuer.
 pub const PATH: &str = "/authorize";
@@ -28,8 +27,7 @@ pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
 async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
     // "Request and response parameters MUST NOT be included more than once" (RFC 6749 section 3.1). Of two nobody knows which one a
     // proxy or the client meant, so not even the redirect URI can be believed.
-    let params =
-        Params::parse(request.query_string().as_bytes()).map_err(|_| ShowFault::Unreadable)?;
+    let params = Params::parse(request.query_string().as_bytes())?;
     visit.advance(Pending::new(visit.app, &params, &visit.browser, visit.now)).await
 }
 
@@ -38,20 +36,16 @@ async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse,
 ///
 /// The form comes from another site, so the browser sends no `SameSite=Lax` cookie with it. The request is checked, sealed and goes
 /// on by GET. No cookie is set: it would replace the one that the browser has and did not send.
-pub async fn post(
-    app: Data<App>,
-    request: HttpRequest,
-    form: Result<Form, TokenError>,
-) -> HttpResponse {
+pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     let answer = match Visit::of(&app, &request).await {
-        Ok(visit) => keep(&visit, form),
+        Ok(visit) => keep(&visit, sent),
         Err(fault) => Err(fault),
     };
     answer.unwrap_or_else(|fault| page::fault(&app, &fault))
 }
 
-fn keep(visit: &Visit<'_>, form: Result<Form, TokenError>) -> Result<HttpResponse, PageFault> {
-    let Form(params) = form.map_err(|_| ShowFault::Unreadable)?;
+fn keep(visit: &Visit<'_>, sent: Result<Params, ParamsFault>) -> Result<HttpResponse, PageFault> {
+    let params = sent?;
     let pending = Pending::new(visit.app, &params, &visit.browser, visit.now);
     match visit.check(&pending)? {
         Ok(_) => visit.to_page(LOGIN, &pending),

@@ -14,13 +14,11 @@ use super::pages::progress::{self, Visit, Visitor};
 use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::audience::issuer_scope;
-use crate::domain::authorization_request::{
-    AuthorizationRequest, RedirectFault, ShowFault, describe_scope,
-};
+use crate::domain::authorization_request::{AuthorizationRequest, RedirectFault, describe_scope};
 use crate::domain::consent::must_ask;
-use crate::error::{PageFault, TokenError};
+use crate::error::PageFault;
 use crate::log_format::security_event;
-use crate::params::Form;
+use crate::params::{Form, Params, ParamsFault};
 use crate::store::consents;
 
 /// Where it is, below the issuer.
@@ -62,17 +60,13 @@ async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, 
     ) {
         return visit.advance(pending).await;
     }
-    form(visit, &pending, &wanted, visitor)
+    consent_page(visit, &pending, &wanted, visitor)
 }
 
 /// Takes the answer.
-pub async fn post(
-    app: Data<App>,
-    request: HttpRequest,
-    form: Result<Form, TokenError>,
-) -> HttpResponse {
+pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     match Visit::of(&app, &request).await {
-        Ok(visit) => visit.finish(take(&visit, &request, form).await),
+        Ok(visit) => visit.finish(take(&visit, &request, sent).await),
         Err(fault) => page::fault(&app, &fault),
     }
 }
@@ -80,9 +74,9 @@ pub async fn post(
 async fn take(
     visit: &Visit<'_>,
     request: &HttpRequest,
-    sent: Result<Form, TokenError>,
+    sent: Result<Params, ParamsFault>,
 ) -> Result<HttpResponse, PageFault> {
-    let Form(params) = sent.map_err(|_| ShowFault::Unreadable)?;
+    let params = sent?;
     let pending = visit.open(request)?;
     let Some(visitor) = &visit.visitor else {
         // The session ended while the page stood open: nothing was decided.
@@ -99,7 +93,7 @@ async fn take(
     let allowed = match params.get("decision") {
         Some("allow") => true,
         Some("deny") => false,
-        _ => return form(visit, &pending, &wanted, visitor),
+        _ => return consent_page(visit, &pending, &wanted, visitor),
     };
     let outcome = if allowed { "allowed" } else { "denied" };
     security_event(
@@ -124,7 +118,7 @@ fn form_name(visitor: &Visitor) -> String {
     format!("consent\n{}\n{}", visitor.session.sid, visitor.account.subject)
 }
 
-fn form(
+fn consent_page(
     visit: &Visit<'_>,
     pending: &Pending,
     wanted: &AuthorizationRequest,

@@ -13,9 +13,8 @@ use super::pages::page::{self, LogoutPage, NoticePage};
 use super::pages::progress::{Visit, Visitor};
 use super::pages::{cookies, csrf, reply};
 use crate::app::App;
-use crate::domain::authorization_request::ShowFault;
 use crate::domain::row_id::RowId;
-use crate::error::{PageFault, TokenError};
+use crate::error::PageFault;
 use crate::log_format::security_event;
 use crate::params::{Form, Params};
 use crate::store::{StoreError, sessions};
@@ -52,11 +51,10 @@ pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
 }
 
 async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
-    let params =
-        Params::parse(request.query_string().as_bytes()).map_err(|_| ShowFault::Unreadable)?;
+    let params = Params::parse(request.query_string().as_bytes())?;
     let logout = match params.get("r") {
         Some(sealed) => Logout::open(visit, sealed)?,
-        None => Logout::check(visit, &params),
+        None => Logout::from_params(visit, &params),
     };
     match &visit.visitor {
         None => forget(visit, &logout).await,
@@ -68,27 +66,23 @@ async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse,
 }
 
 /// The request in a client's form, or the answer from our own page.
-pub async fn post(
-    app: Data<App>,
-    request: HttpRequest,
-    form: Result<Form, TokenError>,
-) -> HttpResponse {
+pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     let visit = match Visit::of(&app, &request).await {
         Ok(visit) => visit,
         Err(fault) => return page::fault(&app, &fault),
     };
-    match form {
-        Ok(Form(params)) if params.get(csrf::FIELD).is_some() => {
+    match sent {
+        Ok(params) if params.get(csrf::FIELD).is_some() => {
             visit.finish(answer(&visit, &request, &params).await)
         }
         // Another site's form brings no cookie of ours: it goes on by GET, and no cookie is set that would replace the one not sent.
-        Ok(Form(params)) => keep(&visit, &params).unwrap_or_else(|fault| page::fault(&app, &fault)),
-        Err(_) => page::fault(&app, &ShowFault::Unreadable.into()),
+        Ok(params) => keep(&visit, &params).unwrap_or_else(|fault| page::fault(&app, &fault)),
+        Err(fault) => page::fault(&app, &fault.into()),
     }
 }
 
 fn keep(visit: &Visit<'_>, params: &Params) -> Result<HttpResponse, PageFault> {
-    let sealed = Logout::check(visit, params).seal(visit.app)?;
+    let sealed = Logout::from_params(visit, params).seal(visit.app)?;
     Ok(reply::see_other(&visit.app.settings.issuer.join(&format!("{PATH}?r={sealed}"))))
 }
 
@@ -162,7 +156,7 @@ fn ask(visit: &Visit<'_>, visitor: &Visitor, logout: &Logout) -> Result<HttpResp
 impl Logout {
     /// "The OP [..] MUST NOT perform post-logout redirection if the `post_logout_redirect_uri` value supplied does not exactly match one of
     /// the previously registered" ones (section 3); and without a valid hint nobody knows whose they would be.
-    fn check(visit: &Visit<'_>, params: &Params) -> Self {
+    fn from_params(visit: &Visit<'_>, params: &Params) -> Self {
         let expires_at = visit.now.plus(visit.app.settings.lifetimes.sign_in_request);
         let hint = params.get("id_token_hint").and_then(|hint| {
             id_token::verify_hint(&visit.app.keys, &visit.app.settings.issuer, hint)

@@ -18,15 +18,15 @@ use super::pages::progress::{self, Visit, Visitor};
 use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::account::Account;
-use crate::domain::authorization_request::{AuthorizationRequest, RedirectFault, ShowFault};
+use crate::domain::authorization_request::{AuthorizationRequest, RedirectFault};
 use crate::domain::password::{Place, Standing};
 use crate::domain::row_id::{CANDIDATES, RowId};
 use crate::domain::secret::{PlainSecret, SecretHash};
 use crate::domain::session::{NewSession, generate_sid};
 use crate::domain::throttle::{self, Admission, Bucket};
-use crate::error::{PageFault, SignInRefusal, TokenError};
+use crate::error::{PageFault, SignInRefusal};
 use crate::log_format::security_event;
-use crate::params::{Form, Params, client_address};
+use crate::params::{Form, Params, ParamsFault, client_address};
 use crate::store::{self, StoreError, accounts, sessions};
 use crate::tokens::opaque::{self, Opaque, OpaqueKind};
 
@@ -62,17 +62,13 @@ async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, 
     }
     let signed_in = visit.visitor.as_ref().map(|visitor| visitor.account.username.as_str());
     let username = wanted.login_hint.as_deref().or(signed_in).unwrap_or_default();
-    form(visit, &pending, &wanted, username, None)
+    login_page(visit, &pending, &wanted, username, None)
 }
 
 /// Takes the form.
-pub async fn post(
-    app: Data<App>,
-    request: HttpRequest,
-    form: Result<Form, TokenError>,
-) -> HttpResponse {
+pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     match Visit::of(&app, &request).await {
-        Ok(visit) => visit.finish(take(&visit, &request, form).await),
+        Ok(visit) => visit.finish(take(&visit, &request, sent).await),
         Err(fault) => page::fault(&app, &fault),
     }
 }
@@ -80,9 +76,9 @@ pub async fn post(
 async fn take(
     visit: &Visit<'_>,
     request: &HttpRequest,
-    sent: Result<Form, TokenError>,
+    sent: Result<Params, ParamsFault>,
 ) -> Result<HttpResponse, PageFault> {
-    let Form(params) = sent.map_err(|_| ShowFault::Unreadable)?;
+    let params = sent?;
     csrf::check(visit.app, request, &visit.browser, FORM, &params)?;
     let pending = visit.open(request)?;
     if !pending.is_of(visit.app, &visit.browser) {
@@ -112,7 +108,7 @@ async fn take(
             }
             Ok(response)
         }
-        Attempt::Refused(refusal) => form(
+        Attempt::Refused(refusal) => login_page(
             visit,
             &pending,
             &wanted,
@@ -122,7 +118,7 @@ async fn take(
     }
 }
 
-fn form(
+fn login_page(
     visit: &Visit<'_>,
     pending: &Pending,
     wanted: &AuthorizationRequest,
@@ -229,7 +225,13 @@ async fn decide(
 ) -> Result<Option<Visitor>, PageFault> {
     let attempt = async {
         match verify(visit.app, account, place, password, request).await? {
-            Some(account) => enter(visit, account, buckets.to_vec()).await,
+            Some(account) => {
+                let entered = enter(visit, &account, buckets.to_vec()).await?;
+                if entered.is_none() {
+                    record(visit.app, "failed", request, Some(&account));
+                }
+                Ok(entered)
+            }
             None => Ok(None),
         }
     };
@@ -283,7 +285,7 @@ async fn renew_hash(app: &App, id: RowId, old: String, password: PlainSecret) {
 /// Begins the session: the same person's goes on under a new cookie, other people's end. `None`: the account changed meanwhile.
 async fn enter(
     visit: &Visit<'_>,
-    account: Account,
+    account: &Account,
     buckets: Vec<Bucket>,
 ) -> Result<Option<Visitor>, PageFault> {
     let (app, now) = (visit.app, visit.now);

@@ -14,8 +14,10 @@ use crate::app::App;
 use crate::domain::account::{Account, released_claims};
 use crate::domain::secret::PlainSecret;
 use crate::error::{RETRY_AFTER, description, no_store, status};
+use crate::grants::issued::{self, Origin};
+use crate::metrics::Metrics;
 use crate::params::{self, ParamsFault};
-use crate::store::{StoreError, accounts, denied_tokens, grants};
+use crate::store::{StoreError, accounts};
 use crate::tokens::access_token::{self, AccessTokenFault};
 use crate::tokens::opaque;
 
@@ -30,7 +32,8 @@ const REALM: &str = "userinfo";
 
 /// The token stands in the header.
 pub async fn get(app: web::Data<App>, request: HttpRequest) -> Result<HttpResponse, UserinfoError> {
-    answer(&app, &bearer(&request, None)?).await
+    let told = async { answer(&app, &bearer(&request, None)?).await };
+    told.await.map_err(|cause| cause.counted(&app.metrics))
 }
 
 /// The token stands in the header or in the form.
@@ -39,13 +42,16 @@ pub async fn post(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, UserinfoError> {
-    let form = if request.headers().contains_key(CONTENT_TYPE) {
-        Some(params::read_form(&request, payload.into_inner()).await?)
-    } else {
-        None
+    let told = async {
+        let form = if request.headers().contains_key(CONTENT_TYPE) {
+            Some(params::read_form(&request, payload.into_inner()).await?)
+        } else {
+            None
+        };
+        let in_form = form.as_ref().and_then(|form| form.get("access_token"));
+        answer(&app, &bearer(&request, in_form)?).await
     };
-    let in_form = form.as_ref().and_then(|form| form.get("access_token"));
-    answer(&app, &bearer(&request, in_form)?).await
+    told.await.map_err(|cause| cause.counted(&app.metrics))
 }
 
 /// Why nothing is told: the cause, for the log. The client learns its [`code`](Self::code).
@@ -140,23 +146,13 @@ async fn person_of(
     claims: AccessTokenClaims,
     now: UnixSeconds,
 ) -> Result<Account, UserinfoError> {
-    // A token of no grant is a client's own: it is about nobody.
-    let grant = opaque::grant_of_jti(&app.vault, &claims.jti).ok_or(UserinfoError::Revoked)?;
+    let grant = opaque::grant_of_jti(&app.vault, &claims.jti);
     let found: Option<Account> = app
         .database
-        .read(move |sql| {
-            if denied_tokens::is_denied(sql, &claims.jti)? {
-                return Ok(None);
-            }
-            let Some(grant) = grants::find(sql, grant, now)?.filter(|grant| grant.is_live(now))
-            else {
-                return Ok(None);
-            };
-            let parties = &grant.new.parties;
-            if parties.client_id != claims.client_id || parties.subject != claims.sub {
-                return Ok(None);
-            }
-            accounts::find(sql, parties.account_id)
+        .read(move |sql| match issued::origin(sql, &claims, grant, now)? {
+            Some(Origin::Grant(grant)) => accounts::find(sql, grant.new.parties.account_id),
+            // A client's own token is about nobody.
+            Some(Origin::Client) | None => Ok(None),
         })
         .await
         .map_err(|error: StoreError| error)?;
@@ -164,6 +160,14 @@ async fn person_of(
 }
 
 impl UserinfoError {
+    /// Counts the refusal; to be put before the answer. To come without a token is none: it is how a client asks for the way.
+    fn counted(self, metrics: &Metrics) -> Self {
+        if let Some(code) = self.code() {
+            metrics.count_refused(code.as_str());
+        }
+        self
+    }
+
     /// What the client learns; nothing when there was no token.
     fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -201,13 +205,19 @@ impl UserinfoError {
 
 impl ResponseError for UserinfoError {
     fn status_code(&self) -> StatusCode {
-        status(self.code().unwrap_or(ErrorCode::InvalidToken))
+        match self {
+            Self::Form(fault) => fault.status(),
+            _ => status(self.code().unwrap_or(ErrorCode::InvalidToken)),
+        }
     }
 
     /// The answer, and the one log line of its cause.
     fn error_response(&self) -> HttpResponse {
-        let level =
-            if matches!(self, Self::Store(_)) { log::Level::Error } else { log::Level::Info };
+        let level = match self {
+            Self::Store(StoreError::Unavailable(_)) => log::Level::Warn,
+            Self::Store(_) => log::Level::Error,
+            _ => log::Level::Info,
+        };
         log::log!(level, cause:% = self; "userinfo refused");
         let mut response = no_store(self.status_code());
         if let Some(challenge) = self.challenge() {
@@ -215,6 +225,9 @@ impl ResponseError for UserinfoError {
         }
         if self.code() == Some(ErrorCode::TemporarilyUnavailable) {
             response.insert_header((RETRY_AFTER_HEADER, RETRY_AFTER.to_string()));
+        }
+        if matches!(self, Self::Form(fault) if fault.must_close()) {
+            response.force_close();
         }
         match self.code() {
             Some(code) => response.json(ErrorBody {

@@ -9,6 +9,7 @@ use shared_types::ErrorCode;
 use super::status;
 use crate::domain::authorization_request::ShowFault;
 use crate::domain::password::HasherFault;
+use crate::params::ParamsFault;
 use crate::store::StoreError;
 
 /// Why a page shows a fault instead of what was asked for.
@@ -17,6 +18,9 @@ pub enum PageFault {
     /// An authorization request that may not be answered by a redirect.
     #[error("{0}")]
     Request(#[from] ShowFault),
+    /// The form or the query cannot be read.
+    #[error("{0}")]
+    Unreadable(#[from] ParamsFault),
     /// The sealed request in the address is older than its time, or is not one of ours.
     #[error("the sealed request has expired or is not ours")]
     Expired,
@@ -51,7 +55,7 @@ impl PageFault {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Request(fault) => fault.code(),
-            Self::Expired | Self::Forged(_) => ErrorCode::InvalidRequest,
+            Self::Unreadable(_) | Self::Expired | Self::Forged(_) => ErrorCode::InvalidRequest,
             Self::Store(StoreError::Unavailable(_)) | Self::Hasher(HasherFault::Busy) => {
                 ErrorCode::TemporarilyUnavailable
             }
@@ -65,16 +69,34 @@ impl PageFault {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Forged(_) => StatusCode::FORBIDDEN,
+            Self::Unreadable(fault) => fault.status(),
             Self::Request(_) | Self::Expired | Self::Store(_) | Self::Hasher(_) | Self::Render => {
                 status(self.code())
             }
         }
     }
 
+    /// Whether the rest of the request's body is not worth waiting for.
+    pub const fn must_close(&self) -> bool {
+        matches!(self, Self::Unreadable(fault) if fault.must_close())
+    }
+
     /// What a person can understand of it, and do.
     pub fn explanation(&self) -> String {
         match self {
             Self::Request(fault) => fault.to_string(),
+            Self::Unreadable(ParamsFault::TooLarge) => "What was sent is too large.".into(),
+            Self::Unreadable(ParamsFault::TooSlow | ParamsFault::Incomplete) => {
+                "What was sent did not arrive, or not in time. Please try again.".into()
+            }
+            Self::Unreadable(
+                ParamsFault::Duplicate
+                | ParamsFault::Encoding
+                | ParamsFault::TooMany
+                | ParamsFault::ContentType
+                | ParamsFault::SeveralContentTypes
+                | ParamsFault::ContentEncoding,
+            ) => ShowFault::Unreadable.to_string(),
             Self::Expired => "This sign-in took too long, or its address is incomplete. Go back to the application and start again.".into(),
             Self::Forged(_) => "This form did not come from our own page, or the page was too old. Nothing was changed. Go back and try again; if that does not help, allow cookies for this site.".into(),
             Self::Store(StoreError::Unavailable(_)) | Self::Hasher(HasherFault::Busy) => {

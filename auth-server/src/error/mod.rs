@@ -5,6 +5,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod authorize;
+mod params;
 mod token;
 
 use actix_web::http::StatusCode;

@@ -152,25 +152,13 @@ impl TokenError {
 
     /// The status: the code's, except where HTTP itself knows a better one.
     const fn http_status(&self) -> StatusCode {
-        if matches!(self, Self::Throttled(_)) {
+        if let Self::Params(fault) = self {
+            fault.status()
+        } else if matches!(self, Self::Throttled(_)) {
             StatusCode::TOO_MANY_REQUESTS
-        } else if matches!(self, Self::Params(ParamsFault::TooSlow)) {
-            StatusCode::REQUEST_TIMEOUT
-        } else if matches!(self, Self::Params(ParamsFault::TooLarge)) {
-            StatusCode::PAYLOAD_TOO_LARGE
-        } else if matches!(self, Self::Params(ParamsFault::ContentEncoding)) {
-            StatusCode::UNSUPPORTED_MEDIA_TYPE
         } else {
             status(self.code())
         }
-    }
-
-    /// Whether the rest of the body is not worth waiting for.
-    const fn must_close(&self) -> bool {
-        matches!(
-            self,
-            Self::Params(ParamsFault::TooSlow | ParamsFault::TooLarge | ParamsFault::Incomplete)
-        )
     }
 
     /// How loud the cause is: our own faults are the operator's business, what clients do wrong is daily life.
@@ -211,7 +199,7 @@ impl ResponseError for TokenError {
         if let Some(seconds) = self.retry_after() {
             response.insert_header((RETRY_AFTER_HEADER, seconds.to_string()));
         }
-        if self.must_close() {
+        if matches!(self, Self::Params(fault) if fault.must_close()) {
             response.force_close();
         }
         response

@@ -2,15 +2,50 @@
 //!
 //! Everything here reads by primary key on a reader connection, so a text that was never a token costs no write.
 
+use std::sync::Arc;
+
+use database::Sql;
 use shared_types::{AccessTokenClaims, UnixSeconds};
 
 use crate::app::App;
 use crate::domain::grant::Grant;
 use crate::domain::registry::Registry;
+use crate::domain::row_id::RowId;
 use crate::domain::secret::constant_time_eq;
 use crate::store::{StoreError, denied_tokens, grants};
 use crate::tokens::access_token;
 use crate::tokens::opaque::{self, OpaqueKind};
+
+/// What an access token that counts came from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// What a person allowed; it lives.
+    Grant(Box<Grant>),
+    /// The client itself, which the registry has to know still.
+    Client,
+}
+
+/// What the token with these claims, whose signature was proven, came from: `None` if it was given back, or if that has ended. `grant` is what
+/// its `jti` names. For use within a read, so that whatever is read besides was true at the same moment.
+pub fn origin(
+    sql: &mut dyn Sql,
+    claims: &AccessTokenClaims,
+    grant: Option<RowId>,
+    now: UnixSeconds,
+) -> Result<Option<Origin>, StoreError> {
+    if denied_tokens::is_denied(sql, &claims.jti)? {
+        return Ok(None);
+    }
+    let Some(id) = grant else {
+        return Ok((claims.sub.as_str() == claims.client_id.as_str()).then_some(Origin::Client));
+    };
+    let lives = |grant: &Grant| {
+        let parties = &grant.new.parties;
+        grant.is_live(now) && parties.client_id == claims.client_id && parties.subject == claims.sub
+    };
+    let grant = grants::find(sql, id, now)?.filter(lives);
+    Ok(grant.map(|grant| Origin::Grant(Box::new(grant))))
+}
 
 /// The claims of an access token of ours that counts: signed, not expired, not given back, and what it came from still lives.
 pub async fn live_access_token(
@@ -22,25 +57,18 @@ pub async fn live_access_token(
     let Ok(claims) = access_token::verify_own(&app.keys, &app.settings.issuer, token, now) else {
         return Ok(None);
     };
-    let grant_id = opaque::grant_of_jti(&app.vault, &claims.jti);
-    let jti = claims.jti.clone();
-    let (is_denied, grant) = app
-        .database
-        .read(move |sql| {
-            let grant = grant_id.map(|id| grants::find(sql, id, now)).transpose()?.flatten();
-            Ok::<_, StoreError>((denied_tokens::is_denied(sql, &jti)?, grant))
-        })
-        .await?;
-    let counts = if grant_id.is_some() {
-        let of_client = |grant: &Grant| grant.new.parties.client_id == claims.client_id;
-        grant.is_some_and(|grant| grant.is_live(now) && of_client(&grant))
-    } else {
-        // Of no grant: a client's own. It ends with the client, and when the operator revokes the client's tokens.
-        let client = registry.client(&claims.client_id);
-        claims.sub.as_str() == claims.client_id.as_str()
-            && client.is_some_and(|client| claims.iat >= client.tokens_not_before)
+    let grant = opaque::grant_of_jti(&app.vault, &claims.jti);
+    let claims = Arc::new(claims);
+    let asked = Arc::clone(&claims);
+    let counts = match app.database.read(move |sql| origin(sql, &asked, grant, now)).await? {
+        None => false,
+        Some(Origin::Grant(_)) => true,
+        // It ends with the client, and when the operator revokes the client's tokens.
+        Some(Origin::Client) => registry
+            .client(&claims.client_id)
+            .is_some_and(|client| claims.iat >= client.tokens_not_before),
     };
-    Ok((counts && !is_denied).then_some(claims))
+    Ok(counts.then(|| Arc::unwrap_or_clone(claims)))
 }
 
 /// The grant of a refresh token whose secret is right, and the token's generation: genuine, but perhaps replaced or ended long ago.

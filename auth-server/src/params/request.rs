@@ -1,5 +1,6 @@
 //! What handlers take as arguments: parameters whose size and pace are bounded, and what a client shows beside them.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -17,17 +18,17 @@ use super::{Params, ParamsFault, client_address};
 use crate::app::App;
 use crate::error::TokenError;
 
-/// A handler argument: the parameters of the body. Take it as `Result<Form, TokenError>` to answer faults in a page of your own.
+/// A handler argument: the parameters of the body, or why there are none, for a page to say.
 #[derive(Debug)]
-pub struct Form(pub Params);
+pub struct Form(pub Result<Params, ParamsFault>);
 
 impl FromRequest for Form {
-    type Error = TokenError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, TokenError>>>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Infallible>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move { Ok(Self(read_form(&request, payload).await?)) })
+        Box::pin(async move { Ok(Self(read_form(&request, payload).await)) })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Attacks by size: what is long, deep or many is refused before it costs much.
 
+use reqwest::Method;
 use serde_json::json;
+use tests::http::{Http, send};
 use tests::oracle::{Alg, FakeIssuer, Key, Mood};
 
-use tests::world::Guarded;
+use tests::world::{Guarded, World};
 
 /// CVE-2025-30204, CVE-2025-27144: thousands of dots, thousands of allocations.
 #[tokio::test]
@@ -29,7 +31,7 @@ async fn long_tokens_and_long_headers_are_refused() {
 #[tokio::test]
 async fn a_head_beyond_every_measure_is_refused_and_the_server_lives() {
     let api = Guarded::start().await;
-    let request = api.documents(&"x".repeat(300 * 1024)).request(reqwest::Method::GET, "/whoami");
+    let request = api.documents(&"x".repeat(300 * 1024)).request(Method::GET, "/whoami");
     if let Ok(answer) = tests::http::try_send(request).await {
         assert!((400..500).contains(&answer.status), "{}", answer.status);
     }
@@ -88,8 +90,32 @@ async fn long_bodies_are_refused() {
     assert_eq!(answer.status, 413, "{}", answer.text());
     assert_eq!(answer.header("Content-Type"), "application/problem+json");
     let nested = format!(r#"{{"title":"t","body":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
-    let request = documents.request(reqwest::Method::POST, "/documents");
+    let request = documents.request(Method::POST, "/documents");
     let request = request.header("Content-Type", "application/json").body(nested);
-    assert_eq!(tests::http::send(request).await.status, 400);
+    assert_eq!(send(request).await.status, 400);
     assert_eq!(documents.list("").await.json()["documents"], json!([]));
+}
+
+/// Whatever the answer's form, HTTP says the same of a body that cannot be read, and the cause is in the log.
+#[tokio::test]
+async fn long_forms_are_refused_alike_by_pages_and_by_endpoints_for_clients() {
+    let world = World::start().await;
+    let http = Http::new();
+    let long = format!("padding={}", "x".repeat(200 * 1024));
+    let post = async |path: &str, body: &str, coding: &str| {
+        let request = http.request(Method::POST, &format!("{}{path}", world.auth.issuer));
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+        send(request.header("Content-Encoding", coding).body(body.to_owned())).await
+    };
+    for path in ["/login", "/consent", "/authorize", "/end_session"] {
+        let answer = post(path, &long, "identity").await.expect(413);
+        assert!(answer.text().contains("too large"), "{path}: {}", answer.text());
+        post(path, "a=1", "gzip").await.expect(415);
+        let repeated = post(path, "a=1&a=2", "identity").await.expect(400);
+        assert!(repeated.text().contains("is repeated"), "{path}: {}", repeated.text());
+    }
+    for path in ["/token", "/introspect", "/revoke", "/userinfo"] {
+        assert_eq!(post(path, &long, "identity").await.expect(413).error(), "invalid_request");
+        assert_eq!(post(path, "a=1", "gzip").await.expect(415).error(), "invalid_request");
+    }
 }

@@ -10,7 +10,7 @@ use shared_types::{Audience, ClientId, ScopeToken, SigningAlg};
 
 use super::{Context, DeclaredAccount, DeclaredClient};
 use crate::domain::account::{check_claims, check_username};
-use crate::domain::api::Api;
+use crate::domain::api::{Api, MAX_TOKEN_LIFETIME};
 use crate::domain::audience::ISSUER_SCOPES;
 use crate::domain::client::{AuthMethod, ClientMetadata, metadata_faults};
 use crate::domain::password::check_password;
@@ -19,8 +19,6 @@ use service::duration::parse_seconds;
 
 /// The shortest declared client secret, in characters: it is stored under a fast hash, so it must not be guessable.
 pub const MIN_CLIENT_SECRET: usize = 32;
-/// The longest access token lifetime, in seconds: an API checks tokens on its own, so nobody can call one back earlier.
-const MAX_ACCESS_TOKEN_LIFETIME: i64 = 86_400;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,7 +120,7 @@ pub(super) fn api(given: Value, context: &Context<'_>) -> Result<Api, Vec<String
     let Read { item, mut faults } = table(&needed("identifier", "https://api.example"), given, &[]);
     let Some(table): Option<ApiTable> = item else { return Err(faults) };
     let lifetime = match table.access_token_lifetime.as_deref().map_or(Ok(300), parse_seconds) {
-        Ok(seconds) if (1..=MAX_ACCESS_TOKEN_LIFETIME).contains(&seconds) => seconds,
+        Ok(seconds) if (1..=MAX_TOKEN_LIFETIME).contains(&seconds) => seconds,
         Ok(_) => {
             faults.push("access_token_lifetime must be between 1s and 1d".into());
             300

@@ -135,6 +135,11 @@ const PAGE_FAULTS: &[Answer] = &[
     (500, "A page: a fault of the server's own", Body::Page),
     (503, "A page: not available now; see Retry-After", Body::Page),
 ];
+const PAGE_FORM_FAULTS: &[Answer] = &[
+    (408, "A page: the form did not arrive in time", Body::Page),
+    (413, "A page: the form is too long", Body::Page),
+    (415, "A page: the form is compressed", Body::Page),
+];
 const FORGED: &[Answer] = &[(403, "A page: the form does not belong to this browser", Body::Page)];
 const SIGN_IN_REFUSED: &[Answer] = &[
     (
@@ -152,10 +157,12 @@ const REVOKED: &[Answer] = &[(200, "It is worth nothing now, or never was", Body
 const CLIENT_FAULTS: &[Answer] = &[
     (400, "An error of RFC 6749 section 5.2", json("Error")),
     (401, "The client is not authenticated", json("Error")),
+    (429, "Too many failed attempts; see Retry-After", json("Error")),
+];
+const FORM_FAULTS: &[Answer] = &[
     (408, "The form did not arrive in time", json("Error")),
     (413, "The form is too long", json("Error")),
     (415, "The form is compressed", json("Error")),
-    (429, "Too many failed attempts; see Retry-After", json("Error")),
 ];
 const FAULTS: &[Answer] = &[
     (500, "A fault of the server's own", json("Error")),
@@ -192,19 +199,19 @@ pub(super) static USES: [Use; 20] = uses! {
     "discovery": GET  jwks::PATH            => "Public keys (RFC 7517)", &[], &[], [KEYS, FAULTS], &[];
     "discovery": GET  super::PATH           => "This document", &[], &[], [DOCUMENT], &[];
     "browser":   GET  authorize::PATH       => "Ask a person for authorization (RFC 6749 section 4.1.1)", AUTHORIZATION_REQUEST, &[], [FORM_POST, NEXT, PAGE_FAULTS], &[];
-    "browser":   POST authorize::PATH       => "The same with a form", &[], AUTHORIZATION_REQUEST, [FORM_POST, NEXT, PAGE_FAULTS], &[];
+    "browser":   POST authorize::PATH       => "The same with a form", &[], AUTHORIZATION_REQUEST, [FORM_POST, NEXT, PAGE_FAULTS, PAGE_FORM_FAULTS], &[];
     "browser":   GET  login::PATH           => "The sign-in page", SEALED, &[], [PAGE_OR_FORM_POST, NEXT, PAGE_FAULTS], &[];
-    "browser":   POST login::PATH           => "Sign in", SEALED, LOGIN_FORM, [FORM_POST, NEXT, PAGE_FAULTS, SIGN_IN_REFUSED], &[];
+    "browser":   POST login::PATH           => "Sign in", SEALED, LOGIN_FORM, [FORM_POST, NEXT, PAGE_FAULTS, PAGE_FORM_FAULTS, SIGN_IN_REFUSED], &[];
     "browser":   GET  consent::PATH         => "The consent page", SEALED, &[], [PAGE_OR_FORM_POST, NEXT, PAGE_FAULTS], &[];
-    "browser":   POST consent::PATH         => "Allow or deny", SEALED, CONSENT_FORM, [PAGE_OR_FORM_POST, NEXT, PAGE_FAULTS, FORGED], &[];
+    "browser":   POST consent::PATH         => "Allow or deny", SEALED, CONSENT_FORM, [PAGE_OR_FORM_POST, NEXT, PAGE_FAULTS, PAGE_FORM_FAULTS, FORGED], &[];
     "browser":   GET  end_session::PATH     => "Sign out (OpenID Connect RP-Initiated Logout)", &SIGN_OUT, &[], [PAGE, NEXT, PAGE_FAULTS], &[];
-    "browser":   POST end_session::PATH     => "The same with a form, and its confirmation", &[], SIGN_OUT_FORM, [PAGE, NEXT, PAGE_FAULTS, FORGED], &[];
+    "browser":   POST end_session::PATH     => "The same with a form, and its confirmation", &[], SIGN_OUT_FORM, [PAGE, NEXT, PAGE_FAULTS, PAGE_FORM_FAULTS, FORGED], &[];
     "browser":   GET  logged_out::PATH      => "The page after signing out", &[], &[], [PAGE], &[];
-    "tokens":    POST token::PATH           => "Obtain tokens (RFC 6749 section 3.2)", &[], TOKEN_REQUEST, [TOKENS, CLIENT_FAULTS, FAULTS], CLIENT;
-    "tokens":    POST introspect::PATH      => "Ask about a token (RFC 7662)", &[], ONE_TOKEN, [INTROSPECTED, CLIENT_FAULTS, FAULTS], CLIENT;
-    "tokens":    POST revoke::PATH          => "Give a token back (RFC 7009)", &[], ONE_TOKEN, [REVOKED, CLIENT_FAULTS, FAULTS], CLIENT;
+    "tokens":    POST token::PATH           => "Obtain tokens (RFC 6749 section 3.2)", &[], TOKEN_REQUEST, [TOKENS, CLIENT_FAULTS, FORM_FAULTS, FAULTS], CLIENT;
+    "tokens":    POST introspect::PATH      => "Ask about a token (RFC 7662)", &[], ONE_TOKEN, [INTROSPECTED, CLIENT_FAULTS, FORM_FAULTS, FAULTS], CLIENT;
+    "tokens":    POST revoke::PATH          => "Give a token back (RFC 7009)", &[], ONE_TOKEN, [REVOKED, CLIENT_FAULTS, FORM_FAULTS, FAULTS], CLIENT;
     "tokens":    GET  userinfo::PATH        => "Claims about the person (OpenID Connect Core section 5.3)", &[], &[], [CLAIMS, FAULTS], &["access_token"];
-    "tokens":    POST userinfo::PATH        => "The same; the token may stand in the form", &[], TOKEN_FIELD, [CLAIMS, FAULTS], &["access_token"];
+    "tokens":    POST userinfo::PATH        => "The same; the token may stand in the form", &[], TOKEN_FIELD, [CLAIMS, FORM_FAULTS, FAULTS], &["access_token"];
     "probes":    GET  health::HEALTHZ       => "Is the process alive?", &[], &[], [PROBE], &[];
     "probes":    GET  health::READYZ        => "Can it do its work now?", &[], &[], [PROBE, PROBE_FAILS], &[];
 };

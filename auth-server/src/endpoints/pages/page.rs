@@ -7,11 +7,11 @@
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
+use actix_web::http::{ConnectionType, StatusCode};
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -170,6 +170,9 @@ pub fn fault(app: &App, fault: &PageFault) -> HttpResponse {
         .unwrap_or_else(|_| HttpResponse::new(fault.status()));
     if fault.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, error::RETRY_AFTER.into());
+    }
+    if fault.must_close() {
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response
 }
