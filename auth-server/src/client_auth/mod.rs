@@ -170,7 +170,9 @@ fn basic(header: &[u8]) -> Option<(String, PlainSecret)> {
     if !scheme.eq_ignore_ascii_case(b"Basic ") {
         return None;
     }
-    let text = STANDARD.decode(rest.trim_ascii()).ok()?;
+    // `1*SP token68`: more blanks may follow, and nothing else.
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    let text = STANDARD.decode(rest.get(spaces..)?).ok()?;
     let colon = text.iter().position(|byte| *byte == b':')?;
     let (user, password) = text.split_at_checked(colon)?;
     let user = params::decode(user).ok()?;

@@ -1,5 +1,7 @@
 //! One method a request, the registered one, and nothing learned from a refusal.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::grants::tests::World;
 
@@ -148,4 +150,56 @@ async fn only_failures_are_written_and_made_up_names_share_one_row() {
         waits = waits || matches!(outcome, Err(TokenError::Throttled(_)));
     }
     assert!(waits, "another name is no way around the limit");
+}
+
+/// `"Basic" 1*SP token68` with two form-urlencoded halves, written from the RFCs and not from the reader.
+fn by_the_grammar(value: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (scheme, rest) = text.split_once(' ')?;
+    let pair = STANDARD.decode(rest.trim_start_matches(' ')).ok()?;
+    let pair = std::str::from_utf8(&pair).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    let plain = |half: &str| {
+        let mut escapes = half.split('%').skip(1);
+        let whole = escapes.all(|rest| {
+            rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit())
+        });
+        let form = format!("x={}", half.replace('&', "%26"));
+        let value = url::form_urlencoded::parse(form.as_bytes()).next()?.1;
+        (whole && !value.contains(['\0', '\u{fffd}'])).then(|| value.into_owned())
+    };
+    let (user, password) = (plain(user)?, plain(password)?);
+    (scheme.eq_ignore_ascii_case("basic") && !user.is_empty()).then_some((user, password))
+}
+
+/// Any bytes at all, and such as are right or nearly so.
+fn header_value() -> impl Strategy<Value = Vec<u8>> {
+    let encoded = |pair: String| STANDARD.encode(pair);
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40),
+        "[Bb][Aa]sic[ \t]{0,3}[A-Za-z0-9+/=]{0,24}".prop_map(String::into_bytes),
+        ("[Bb]asic {1,3}", "[a-z%+&=:0-9]{0,12}:?[ -~]{0,12}", "[ =]{0,1}").prop_map(
+            move |(scheme, pair, end)| format!("{scheme}{}{end}", encoded(pair)).into_bytes()
+        ),
+        ("[a-zä%]{0,6}", prop::collection::vec(any::<u8>(), 0..12)).prop_map(|(user, password)| {
+            let pair = [user.as_bytes(), b":", &password].concat();
+            format!("Basic {}", STANDARD.encode(pair)).into_bytes()
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_header_is_read_by_its_grammar_and_none_panics(value in header_value()) {
+        let read = basic(&value).map(|(user, secret)| (user, secret.expose().to_owned()));
+        prop_assert_eq!(read, by_the_grammar(&value));
+    }
+
+    #[test]
+    fn what_a_client_encodes_is_read_back(user in "[^\u{0}]{1,12}", password in "[^\u{0}]{0,24}") {
+        let half = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let pair = format!("{}:{}", half(&user), half(&password));
+        let (id, secret) = basic(format!("Basic {}", STANDARD.encode(pair)).as_bytes()).unwrap();
+        prop_assert_eq!((id.as_str(), secret.expose()), (user.as_str(), password.as_str()));
+    }
 }

@@ -5,10 +5,12 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use shared_types::ErrorCode;
 
-use super::pages::page;
+use super::pages::cookies::Browser;
 use super::pages::progress::{LOGIN, Visit};
 use super::pages::sealed_request::Pending;
+use super::pages::{page, reply};
 use crate::app::App;
 use crate::error::PageFault;
 use crate::params::{Form, Params, ParamsFault};
@@ -20,14 +22,23 @@ pub const PATH: &str = "/authorize";
 pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
     match Visit::of(&app, &request).await {
         Ok(visit) => visit.finish(begin(&visit, &request).await),
-        Err(fault) => page::fault(&app, &fault),
+        Err(outage) => {
+            let params = Params::parse(request.query_string().as_bytes()).ok();
+            outage.answer(&app, params.map(|params| pending(&app, &request, &params)).as_ref())
+        }
     }
+}
+
+/// The request as it arrived, where no visit could begin.
+fn pending(app: &App, request: &HttpRequest, params: &Params) -> Pending {
+    Pending::new(app, params, &Browser::of(app, request), app.clock.now())
 }
 
 async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
     // "Request and response parameters MUST NOT be included more than once" (RFC 6749 section 3.1). Of two nobody knows which one a
     // proxy or the client meant, so not even the redirect URI can be believed.
-    let params = Params::parse(request.query_string().as_bytes())?;
+    let params = Params::parse(request.query_string().as_bytes());
+    let params = params.map_err(|fault| unreadable(visit.app, fault))?;
     visit.advance(Pending::new(visit.app, &params, &visit.browser, visit.now)).await
 }
 
@@ -37,18 +48,24 @@ async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse,
 /// The form comes from another site, so the browser sends no `SameSite=Lax` cookie with it. The request is checked, sealed and goes
 /// on by GET. No cookie is set: it would replace the one that the browser has and did not send.
 pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
-    let answer = match Visit::of(&app, &request).await {
-        Ok(visit) => keep(&visit, sent),
-        Err(fault) => Err(fault),
-    };
-    answer.unwrap_or_else(|fault| page::fault(&app, &fault))
+    match Visit::of(&app, &request).await {
+        Ok(visit) => keep(&visit, sent).unwrap_or_else(|fault| page::fault(&app, &fault)),
+        Err(outage) => {
+            outage.answer(&app, sent.ok().map(|params| pending(&app, &request, &params)).as_ref())
+        }
+    }
 }
 
 fn keep(visit: &Visit<'_>, sent: Result<Params, ParamsFault>) -> Result<HttpResponse, PageFault> {
-    let params = sent?;
+    let params = sent.map_err(|fault| unreadable(visit.app, fault))?;
     let pending = Pending::new(visit.app, &params, &visit.browser, visit.now);
     match visit.check(&pending)? {
         Ok(_) => visit.to_page(LOGIN, &pending),
         Err(answer) => Ok(answer),
     }
+}
+
+fn unreadable(app: &App, fault: ParamsFault) -> PageFault {
+    reply::write_down(app, None, ErrorCode::InvalidRequest, &fault);
+    fault.into()
 }

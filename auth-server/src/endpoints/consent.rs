@@ -28,7 +28,9 @@ pub const PATH: &str = progress::CONSENT;
 pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
     match Visit::of(&app, &request).await {
         Ok(visit) => visit.finish(show(&visit, &request).await),
-        Err(fault) => page::fault(&app, &fault),
+        Err(outage) => {
+            outage.answer(&app, progress::open(&app, &request, app.clock.now()).as_ref())
+        }
     }
 }
 
@@ -67,7 +69,9 @@ async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, 
 pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     match Visit::of(&app, &request).await {
         Ok(visit) => visit.finish(take(&visit, &request, sent).await),
-        Err(fault) => page::fault(&app, &fault),
+        Err(outage) => {
+            outage.answer(&app, progress::open(&app, &request, app.clock.now()).as_ref())
+        }
     }
 }
 

@@ -46,7 +46,7 @@ struct Logout {
 pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
     match Visit::of(&app, &request).await {
         Ok(visit) => visit.finish(begin(&visit, &request).await),
-        Err(fault) => page::fault(&app, &fault),
+        Err(outage) => outage.page(&app),
     }
 }
 
@@ -69,7 +69,7 @@ async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse,
 pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     let visit = match Visit::of(&app, &request).await {
         Ok(visit) => visit,
-        Err(fault) => return page::fault(&app, &fault),
+        Err(outage) => return outage.page(&app),
     };
     match sent {
         Ok(params) if params.get(csrf::FIELD).is_some() => {

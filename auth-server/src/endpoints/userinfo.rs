@@ -63,6 +63,9 @@ pub enum UserinfoError {
     /// There is more than one token, or one in a wrong place.
     #[error("there are several access tokens, or one in the query")]
     Placement,
+    /// The header says Bearer, and what follows is no token.
+    #[error("the header Authorization is not `Bearer` and one token")]
+    Malformed,
     /// The form cannot be read.
     #[error("{0}")]
     Form(#[from] ParamsFault),
@@ -97,7 +100,7 @@ fn bearer(request: &HttpRequest, in_form: Option<&str>) -> Result<PlainSecret, U
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let in_header = match (headers.next(), headers.next()) {
         (None, _) => None,
-        (Some(one), None) => one.to_str().ok().and_then(bearer_token),
+        (Some(one), None) => bearer_token(one.as_bytes())?,
         (Some(_), Some(_)) => return Err(UserinfoError::Placement),
     };
     // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 section 2)
@@ -108,10 +111,24 @@ fn bearer(request: &HttpRequest, in_form: Option<&str>) -> Result<PlainSecret, U
     }
 }
 
-fn bearer_token(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    let token = token.trim_start_matches(' ');
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+/// The token of `credentials = "Bearer" 1*SP b64token` ([RFC 6750 section 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1));
+/// `None` for another scheme, and for a scheme without anything behind it.
+fn bearer_token(header: &[u8]) -> Result<Option<&str>, UserinfoError> {
+    let Some((scheme, rest)) = header.split_at_checked(6) else { return Ok(None) };
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    let token = rest.get(spaces..).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case(b"bearer") || spaces == 0 || token.is_empty() {
+        return Ok(None);
+    }
+    let body = token.iter().position(|byte| *byte == b'=').unwrap_or(token.len());
+    let (body, padding) = token.split_at(body);
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    let is_token =
+        !body.is_empty() && body.iter().all(allowed) && padding.iter().all(|byte| *byte == b'=');
+    match std::str::from_utf8(token) {
+        Ok(token) if is_token => Ok(Some(token)),
+        _ => Err(UserinfoError::Malformed),
+    }
 }
 
 async fn answer(app: &App, token: &PlainSecret) -> Result<HttpResponse, UserinfoError> {
@@ -174,7 +191,7 @@ impl UserinfoError {
             // "If the request lacks any authentication information [..], the resource server SHOULD NOT include an error code"
             // (RFC 6750 section 3.1)
             Self::NoToken => None,
-            Self::Placement | Self::Form(_) => Some(ErrorCode::InvalidRequest),
+            Self::Placement | Self::Malformed | Self::Form(_) => Some(ErrorCode::InvalidRequest),
             Self::Token(_) | Self::Audience | Self::Bound | Self::Revoked => {
                 Some(ErrorCode::InvalidToken)
             }
@@ -242,8 +259,44 @@ impl ResponseError for UserinfoError {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use proptest::prelude::*;
 
     use super::*;
+
+    /// `"Bearer" 1*SP b64token`, written from the RFC and not from the reader.
+    fn by_the_grammar(value: &[u8]) -> Option<&str> {
+        let text = std::str::from_utf8(value).ok()?;
+        let (scheme, rest) = text.split_once(' ')?;
+        let token = rest.trim_start_matches(' ');
+        let letters = token.trim_end_matches('=');
+        let right = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+        let is_token = !letters.is_empty() && letters.chars().all(right);
+        (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
+    }
+
+    /// Any bytes at all, and such as are right or nearly so.
+    fn header_value() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            "[Bb][Ee][Aa][Rr][Ee][Rr][ \t]{0,3}[ -~\t]{0,20}".prop_map(String::into_bytes),
+            "[Bb]earer {1,3}[A-Za-z0-9._~+/-]{0,20}={0,3}[ =a]{0,2}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..20)
+                .prop_map(|bytes| [&b"Bearer "[..], &bytes].concat()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_by_its_grammar_and_none_panics(value in header_value()) {
+            match bearer_token(&value) {
+                Ok(token) => prop_assert_eq!(token, by_the_grammar(&value)),
+                Err(error) => {
+                    prop_assert_eq!(by_the_grammar(&value), None);
+                    prop_assert_eq!(error, UserinfoError::Malformed);
+                }
+            }
+        }
+    }
 
     fn token_of(request: TestRequest, in_form: Option<&str>) -> Result<String, UserinfoError> {
         bearer(&request.to_http_request(), in_form).map(|token| token.expose().to_owned())
@@ -273,6 +326,19 @@ mod tests {
             let request = TestRequest::get().uri(&format!("/userinfo?{query}"));
             assert_eq!(token_of(request, None), Err(UserinfoError::Placement), "{query}");
         }
+    }
+
+    #[test]
+    fn what_is_no_token_behind_the_scheme_is_an_invalid_request() {
+        for value in ["Bearer a b", "Bearer a, Bearer b", "Bearer =", "Bearer \"a\"", "Bearer \ta"]
+        {
+            assert_eq!(
+                token_of(with_header(value), None),
+                Err(UserinfoError::Malformed),
+                "{value}"
+            );
+        }
+        assert_eq!(UserinfoError::Malformed.status_code(), StatusCode::BAD_REQUEST);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use shared_types::ErrorCode;
 
 use super::status;
-use crate::domain::authorization_request::ShowFault;
+use crate::domain::authorization_request::{RedirectFault, ShowFault};
 use crate::domain::password::HasherFault;
 use crate::params::ParamsFault;
 use crate::store::StoreError;
@@ -79,6 +79,20 @@ impl PageFault {
     /// Whether the rest of the request's body is not worth waiting for.
     pub const fn must_close(&self) -> bool {
         matches!(self, Self::Unreadable(fault) if fault.must_close())
+    }
+
+    /// What the client is told where no page may be shown (`prompt=none`) and its redirect URI is proven. `None`: the fault is the person's
+    /// or the request's, and no redirect is owed.
+    pub const fn for_the_client(&self) -> Option<RedirectFault> {
+        match self {
+            Self::Store(StoreError::Unavailable(_)) | Self::Hasher(HasherFault::Busy) => {
+                Some(RedirectFault::Unavailable)
+            }
+            Self::Store(StoreError::Conflict(_) | StoreError::Corrupt(_))
+            | Self::Hasher(HasherFault::Failed)
+            | Self::Render => Some(RedirectFault::Failed),
+            Self::Request(_) | Self::Unreadable(_) | Self::Expired | Self::Forged(_) => None,
+        }
     }
 
     /// What a person can understand of it, and do.

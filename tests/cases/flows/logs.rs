@@ -2,13 +2,16 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use shared_types::{Clock as _, SystemClock};
 use tests::browser::Browser;
-use tests::client::{Client, sign_in};
+use tests::client::{Client, Documents, sign_in};
 use tests::http::Http;
+use tests::oracle::FakeIssuer;
+use tests::processes::{Process, free_port};
 use tests::realm::{End, Realm};
 use tests::world::{ALICE, SECRET};
 
-use crate::processes::AUTH_SERVER;
+use crate::processes::{AUTH_SERVER, RESOURCE_SERVER};
 
 /// A client that nobody has registered, and that would rather write lines of its own.
 const STRANGER: &str = "stranger\" client_id=web\nINFO security: forged";
@@ -48,6 +51,16 @@ async fn everything(realm: &Realm) -> Vec<String> {
         wrong.introspect(&access).await.expect(401);
         wrong.revoke(&access).await.expect(401);
     }
+    // Requests of a known client and of a stranger that go nowhere, and a form that was not ours.
+    browser.get(&web.begin("openid", "refused").param("response_type", "token").url()).await;
+    browser.get(&web.begin("openid", "refused").param("client_id", STRANGER).url()).await;
+    let mut forger = Browser::new();
+    let page = forger.get(&web.begin("openid", "forged").url()).await;
+    let page = forger.settle(page).await;
+    let form = page.form("login-form").set("username", "alice").set("password", ALICE.1);
+    let form = form.set("csrf", "another-browsers-csrf-token").press("login-submit");
+    assert_eq!(forger.submit(&page, &form).await.status(), 403);
+    secrets.push("another-browsers-csrf-token".to_owned());
     // Tokens and codes in places where they do not belong.
     let http = Http::new();
     http.get(&format!("{}/userinfo?access_token={access}", realm.issuer)).await;
@@ -103,6 +116,8 @@ async fn no_secret_reaches_the_log_and_every_event_does() {
             "signed_out",
             "refresh_retried",
             "refresh_reuse_detected",
+            "authorization_refused",
+            "form_forged",
         ] {
             let named = match format {
                 "json" => log.contains(&format!("\"event\":\"{event}\"")),
@@ -136,7 +151,7 @@ async fn security_events_name_the_client_and_the_person_and_never_a_stranger() {
     everything(&realm).await;
     realm.end(End::Asked).await;
     let log = realm.log();
-    assert!(!log.contains("stranger") && !log.contains("forged"), "{log}");
+    assert!(!log.contains("stranger") && !log.contains("security: forged"), "{log}");
     let lines: Vec<serde_json::Value> =
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let events = |name: &str| -> Vec<&serde_json::Value> {
@@ -163,6 +178,71 @@ async fn security_events_name_the_client_and_the_person_and_never_a_stranger() {
     let unproven = events("client_refused");
     assert_eq!(unproven.iter().filter(known).count(), 2, "one each at /introspect and /revoke");
     assert!(unproven.iter().any(|line| line.get("client_id").is_none()), "{log}");
+    let refused = events("authorization_refused");
+    let of_web = refused.iter().filter(known);
+    let codes: Vec<&str> = of_web.filter_map(|line| line["error"].as_str()).collect();
+    assert_eq!(codes, ["unsupported_response_type"], "{log}");
+    assert!(refused.iter().any(|line| line.get("client_id").is_none()), "{log}");
+    assert!(refused.iter().all(|line| line["cause"].is_string()), "{log}");
+    let forged = events("form_forged");
+    assert_eq!(forged.len(), 1, "{log}");
+    assert_eq!(forged[0]["form"], "login");
+    assert_eq!(forged[0]["cause"], "the token is not this browser's");
+}
+
+/// The resource server says of a token that did not open the door which check refused it, and nothing that stood in it. Without a token
+/// nothing was tried, so nothing is said.
+#[tokio::test]
+async fn a_refused_token_is_an_event_of_the_resource_server_and_never_in_it() {
+    let issuer = FakeIssuer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let resource = format!("http://127.0.0.1:{port}");
+    let args = [
+        "--issuer",
+        &issuer.url,
+        "--resource",
+        &resource,
+        "--log-format",
+        "json",
+        "--log",
+        "debug",
+    ];
+    let server = Process::start(RESOURCE_SERVER, folder.path(), port, &args).await;
+    let now = SystemClock.now().as_i64();
+    let token = || issuer.token(&resource, now);
+    let good = token().text();
+    let late = token().claim("exp", now - 60).text();
+    let poor = token().claim("scope", "documents:write").text();
+    let refused =
+        [(late.as_str(), 401), (poor.as_str(), 403), ("marked-as-no-token", 401), ("a b", 400)];
+    Documents::bearer(&resource, &good).list("").await.expect(200);
+    Documents::anonymous(&resource).list("").await.expect(401);
+    for (token, status) in refused {
+        Documents::bearer(&resource, token).list("").await.expect(status);
+    }
+    let (status, log) = server.stop().await;
+    assert_eq!(status, Some(0), "{log}");
+    check(&log, &[good, late.clone(), poor.clone(), "marked-as-no-token".to_owned()]);
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let events: Vec<serde_json::Value> =
+        lines.filter(|line: &serde_json::Value| line["event"] == "bearer_refused").collect();
+    let said: Vec<(&str, &str)> = events
+        .iter()
+        .map(|line| (line["error"].as_str().unwrap(), line["cause"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("invalid_token", "expired"),
+            ("insufficient_scope", "scope"),
+            ("invalid_token", "segments"),
+            ("invalid_request", "invalid_request"),
+        ]
+    );
+    assert!(
+        events.iter().all(|line| line["target"] == "security" && line["request_id"].is_string())
+    );
 }
 
 #[tokio::test]

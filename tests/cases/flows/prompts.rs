@@ -1,7 +1,9 @@
 //! `prompt`, `max_age`, `login_hint`, `id_token_hint` and `response_mode` (OpenID Connect Core section 3.1.2.1).
 
+use tests::background;
 use tests::browser::{Browser, Page};
 use tests::client::{Client, Pending, sign_in};
+use tests::http::Http;
 use tests::oracle::read;
 use tests::seed::{self, client};
 use tests::world::{ALICE, BOB, WEB_CALLBACK, World};
@@ -47,6 +49,45 @@ async fn prompt_none_answers_without_a_page() {
     let too_old = silent("openid").param("max_age", "0");
     let page = browser.get(&too_old.url()).await;
     assert_eq!(page.location_param("error"), "login_required");
+}
+
+/// Whoever asked for no page gets none, also while nobody can tell who is signed in. When nobody can tell either what is registered, no
+/// redirect URI is proven any more, and nothing is sent anywhere.
+#[tokio::test]
+async fn prompt_none_is_answered_by_a_redirect_while_the_database_is_away() {
+    let world = World::start().await;
+    let web = world.web();
+    let mut browser = Browser::new();
+    world.authorize(&mut browser, &web, "openid", "before").await;
+    let silent = web.begin("openid", "silent").param("prompt", "none");
+    // By POST the request goes on by GET, sealed; every page of the flow takes it.
+    let url = silent.url();
+    let (endpoint, query) = url.split_once('?').unwrap();
+    let fields: Vec<(String, String)> =
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let posted = Http::new().post_form(endpoint, &fields).await.expect(303);
+    let login = posted.header("Location").to_owned();
+    let consent = login.replace("/login?", "/consent?");
+    let database = world.auth.running.app().database.clone();
+    background::run(async move { database.close().await }).await;
+    for url in [&url, &login, &consent] {
+        let page = browser.get(url).await;
+        assert_eq!(page.status(), 303, "{url}: {}", page.text());
+        assert!(page.location().as_str().starts_with(WEB_CALLBACK), "{url}");
+        assert_eq!(page.location_param("error"), "temporarily_unavailable", "{url}");
+        assert_eq!(page.location_param("state"), "state-silent");
+        assert_eq!(page.location_param("iss"), web.issuer);
+    }
+    let elsewhere = silent.clone().param("redirect_uri", "https://evil.example/callback");
+    for url in [web.begin("openid", "loud").url(), elsewhere.url()] {
+        let page = browser.get(&url).await;
+        assert!(page.status() == 503 && !page.redirects(), "{url}: {}", page.status());
+    }
+    world.clock.advance(6);
+    let page = browser.get(&url).await;
+    assert!(page.status() == 503 && !page.redirects(), "{}", page.status());
 }
 
 #[tokio::test]

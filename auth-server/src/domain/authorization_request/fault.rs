@@ -1,16 +1,21 @@
 //! Why an authorization request is refused: the cause for the log and the developer, and the code for the wire.
 
+use std::sync::Arc;
+
 use shared_types::ErrorCode;
 
 use super::ReplyTo;
+use crate::domain::client::Client;
 
 /// A refused request, and where the refusal may go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum AuthorizeError {
     /// To the person alone: nothing proves where else.
     Show(ShowFault),
     /// To the client.
     Redirect {
+        /// The registered client that it is.
+        client: Arc<Client>,
         /// Where.
         reply_to: ReplyTo,
         /// Why.
@@ -122,6 +127,9 @@ pub enum RedirectFault {
     /// The store is down.
     #[error("the server cannot answer just now")]
     Unavailable,
+    /// A fault of ours.
+    #[error("the server met a fault of its own")]
+    Failed,
 }
 
 impl RedirectFault {
@@ -149,6 +157,7 @@ impl RedirectFault {
             Self::ConsentRequired => ErrorCode::ConsentRequired,
             Self::Denied => ErrorCode::AccessDenied,
             Self::Unavailable => ErrorCode::TemporarilyUnavailable,
+            Self::Failed => ErrorCode::ServerError,
         }
     }
 }

@@ -181,6 +181,7 @@ impl AuthorizationRequest {
         };
         for check in checks::IN_ORDER {
             check(sent, registry, &mut request).map_err(|fault| AuthorizeError::Redirect {
+                client: request.client.clone(),
                 reply_to: request.reply_to.clone(),
                 fault,
             })?;

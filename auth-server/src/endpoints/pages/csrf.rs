@@ -12,7 +12,8 @@ use super::cookies::Browser;
 use crate::app::App;
 use crate::domain::secret::constant_time_eq;
 use crate::error::PageFault;
-use crate::params::Params;
+use crate::log_format::security_event;
+use crate::params::{Params, client_address};
 
 /// The form field that carries the token.
 pub const FIELD: &str = "csrf";
@@ -34,28 +35,41 @@ pub fn check(
     form: &str,
     params: &Params,
 ) -> Result<(), PageFault> {
+    why_forged(app, request, browser, form, params).map_err(|cause| {
+        // The kind of form alone: what may stand behind it in its name is a session.
+        let kind = form.lines().next().unwrap_or_default();
+        let address = client_address(request);
+        security_event("form_forged", &[("form", &kind), ("cause", &cause), ("client", &address)]);
+        app.metrics.count_event("form_forged");
+        PageFault::Forged(cause)
+    })
+}
+
+fn why_forged(
+    app: &App,
+    request: &HttpRequest,
+    browser: &Browser,
+    form: &str,
+    params: &Params,
+) -> Result<(), &'static str> {
     check_headers(request.headers(), &app.settings.issuer.origin())?;
-    let sent = params.get(FIELD).ok_or(PageFault::Forged("there is no token"))?;
+    let sent = params.get(FIELD).ok_or("there is no token")?;
     let is_sent = |id| constant_time_eq(sent.as_bytes(), token_of(app, id, form).as_bytes());
-    if browser.ids().any(is_sent) {
-        Ok(())
-    } else {
-        Err(PageFault::Forged("the token is not this browser's"))
-    }
+    if browser.ids().any(is_sent) { Ok(()) } else { Err("the token is not this browser's") }
 }
 
 /// What browsers say about where a form comes from, as far as they say it.
-fn check_headers(headers: &HeaderMap, origin: &str) -> Result<(), PageFault> {
+fn check_headers(headers: &HeaderMap, origin: &str) -> Result<(), &'static str> {
     let is = |name: &str, allowed: &[&str]| {
         headers
             .get_all(name)
             .all(|value| allowed.iter().any(|allowed| value.as_bytes() == allowed.as_bytes()))
     };
     if !is(ORIGIN.as_str(), &["null", origin]) {
-        return Err(PageFault::Forged("another origin sent it"));
+        return Err("another origin sent it");
     }
     if !is("sec-fetch-site", &["same-origin"]) {
-        return Err(PageFault::Forged("another site sent it"));
+        return Err("another site sent it");
     }
     Ok(())
 }

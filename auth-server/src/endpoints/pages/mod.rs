@@ -5,6 +5,7 @@
 pub mod cookies;
 pub mod csrf;
 pub mod issue;
+pub mod outage;
 pub mod page;
 pub mod progress;
 pub mod reply;

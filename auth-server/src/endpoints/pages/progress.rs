@@ -9,6 +9,7 @@ use shared_types::UnixSeconds;
 
 use super::cookies::{self, Browser};
 use super::issue::Consent;
+use super::outage::Outage;
 use super::sealed_request::Pending;
 use super::{page, reply};
 use crate::app::App;
@@ -61,22 +62,21 @@ pub struct Visit<'a> {
 
 impl<'a> Visit<'a> {
     /// Reads what a request of the browser needs.
-    pub async fn of(app: &'a App, request: &HttpRequest) -> Result<Self, PageFault> {
+    pub async fn of(app: &'a App, request: &HttpRequest) -> Result<Self, Outage> {
         let now = app.clock.now();
-        let registry = app.registry().await?;
+        let registry = app.registry().await.map_err(Outage::of_registry)?;
         let browser = Browser::of(app, request);
-        let (visitor, other_sessions) = visitor(app, request, now).await?;
-        Ok(Self { app, now, registry, browser, visitor, other_sessions })
+        match visitor(app, request, now).await {
+            Ok((visitor, other_sessions)) => {
+                Ok(Self { app, now, registry, browser, visitor, other_sessions })
+            }
+            Err(fault) => Err(Outage::of_sessions(fault, registry)),
+        }
     }
 
     /// The request that the address of one of our pages holds (`r`).
     pub fn open(&self, request: &HttpRequest) -> Result<Pending, PageFault> {
-        let params =
-            Params::parse(request.query_string().as_bytes()).map_err(|_| PageFault::Expired)?;
-        params
-            .get("r")
-            .and_then(|sealed| Pending::open(self.app, sealed, self.now))
-            .ok_or(PageFault::Expired)
+        open(self.app, request, self.now).ok_or(PageFault::Expired)
     }
 
     /// Gives the browser its cookie, if it is new.
@@ -97,11 +97,15 @@ impl<'a> Visit<'a> {
             Err(answer) => return Ok(answer),
         };
         let answer = self.advance_checked(&pending, &request).await;
+        // Whoever asked for no page gets none: an invisible frame could not show it.
         match answer {
-            // Whoever asked for no page gets none: an invisible frame could not show it.
-            Err(PageFault::Store(StoreError::Unavailable(_))) if request.prompt.none => {
-                self.refuse(&request, RedirectFault::Unavailable)
-            }
+            Err(fault) if request.prompt.none => match fault.for_the_client() {
+                Some(told) => {
+                    log::error!(error = told.code().as_str(); "{fault}");
+                    self.refuse(&request, told)
+                }
+                None => Err(fault),
+            },
             other => other,
         }
     }
@@ -113,9 +117,12 @@ impl<'a> Visit<'a> {
     ) -> Result<Result<AuthorizationRequest, HttpResponse>, PageFault> {
         match pending.check(&self.registry) {
             Ok(request) => Ok(Ok(request)),
-            Err(AuthorizeError::Show(fault)) => Err(fault.into()),
-            Err(AuthorizeError::Redirect { reply_to, fault }) => {
-                reply::error(self.app, "the application", &reply_to, fault).map(Err)
+            Err(AuthorizeError::Show(fault)) => {
+                reply::write_down(self.app, None, fault.code(), &fault);
+                Err(fault.into())
+            }
+            Err(AuthorizeError::Redirect { client, reply_to, fault }) => {
+                reply::error(self.app, &client, &reply_to, fault).map(Err)
             }
         }
     }
@@ -177,7 +184,7 @@ impl<'a> Visit<'a> {
         request: &AuthorizationRequest,
         fault: RedirectFault,
     ) -> Result<HttpResponse, PageFault> {
-        reply::error(self.app, request.client.name(), &request.reply_to, fault)
+        reply::error(self.app, &request.client, &request.reply_to, fault)
     }
 
     /// Where a form of ours goes: the page itself, with the request sealed.
@@ -191,6 +198,12 @@ impl<'a> Visit<'a> {
         let sealed = pending.seal(self.app).ok_or(PageFault::Render)?;
         Ok(reply::see_other(&self.app.settings.issuer.join(&format!("{path}?r={sealed}"))))
     }
+}
+
+/// The request that the address of one of our pages holds (`r`), if it is ours and not too old.
+pub fn open(app: &App, request: &HttpRequest, now: UnixSeconds) -> Option<Pending> {
+    let params = Params::parse(request.query_string().as_bytes()).ok()?;
+    params.get("r").and_then(|sealed| Pending::open(app, sealed, now))
 }
 
 impl Visitor {

@@ -4,15 +4,20 @@
 //! Redirects are 303 everywhere: 307 would make the browser post a password on to the client
 //! ([RFC 9700 section 4.12](https://www.rfc-editor.org/rfc/rfc9700#section-4.12)).
 
+use std::fmt::Display;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
+use shared_types::{ClientId, ErrorCode};
 use url::form_urlencoded::Serializer;
 
 use super::page;
 use crate::app::App;
 use crate::domain::authorization_request::{RedirectFault, ReplyTo, ResponseMode};
+use crate::domain::client::Client;
 use crate::domain::secret::PlainSecret;
 use crate::error::PageFault;
+use crate::log_format::security_event;
 
 /// Hands out a code.
 pub fn code(
@@ -27,14 +32,29 @@ pub fn code(
 /// Tells the client what is wrong.
 pub fn error(
     app: &App,
-    client_name: &str,
+    client: &Client,
     reply_to: &ReplyTo,
     fault: RedirectFault,
 ) -> Result<HttpResponse, PageFault> {
     let code = fault.code().as_str();
-    log::info!(error = code, cause:% = fault; "authorization refused");
+    write_down(app, Some(client.id()), fault.code(), &fault);
     app.metrics.count_refused(code);
-    send(app, client_name, reply_to, &[("error", code), ("error_description", &fault.to_string())])
+    send(
+        app,
+        client.name(),
+        reply_to,
+        &[("error", code), ("error_description", &fault.to_string())],
+    )
+}
+
+/// Puts a refused authorization request into the security log. Only a registered client whose redirect URI was proven is named: before
+/// that anybody may have written the request.
+pub fn write_down(app: &App, client: Option<&ClientId>, error: ErrorCode, cause: &dyn Display) {
+    let code = error.as_str();
+    let mut fields: Vec<(&'static str, &dyn Display)> = vec![("error", &code), ("cause", cause)];
+    fields.extend(client.map(|id| ("client_id", id as &dyn Display)));
+    security_event("authorization_refused", &fields);
+    app.metrics.count_event("authorization_refused");
 }
 
 /// A 303 to `location`.
