@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use auth_server::config::TlsFiles;
 use tests::http::{Http, send};
-use tests::world::{Guarded, World};
+use tests::world::{Auth, Guarded, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -379,6 +380,39 @@ async fn honest_requests_get_through_beside_thousands_that_do_nothing() {
     let last = idle.last_mut().unwrap();
     assert!(last.say(REQUEST).await);
     assert!(last.answer().await.starts_with("HTTP/1.1 200 "));
+}
+
+/// A handshake that does not come takes a seat of its address, and no more than that of others: honest ones go on.
+#[tokio::test]
+async fn silent_handshakes_take_seats_and_hold_up_nobody() {
+    const SILENT: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (declared, clock) = (tests::world::state("http://127.0.0.1:1"), tests::world::clock());
+    let auth = Auth::start(folder.path(), &declared, &clock, |settings| {
+        let issuer = format!("https://localhost:{}", settings.listen.port());
+        settings.issuer = shared_types::Issuer::parse(&issuer).unwrap();
+        settings.tls = Some(TlsFiles { cert, key });
+        settings.http.max_connections_per_address = SILENT + 1;
+    });
+    let auth = Box::pin(auth).await;
+    let authority = auth.running.addr().to_string();
+    let url = format!("https://localhost:{}/healthz", auth.running.addr().port());
+    let http = Http::trusting(&[made.cert.der().to_vec()]);
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        silent.push(Connection::open(&authority).await);
+    }
+    send(http.request(reqwest::Method::GET, &url)).await.expect(200);
+    // That one stays open: so there is no seat left, and the next is closed before it has said a word.
+    assert_eq!(Connection::open(&authority).await.rest().await, "");
+    for connection in silent {
+        assert_eq!(connection.rest().await, "");
+    }
+    auth.running.stop().await;
 }
 
 /// So many connections as the limit of open files allows, of `wanted`: each has two ends in this process, and other cases run beside.
