@@ -20,12 +20,9 @@ async fn seated(authority: &str) -> Option<TcpStream> {
     stream.write_all(REQUEST).await.ok()?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"}") {
-        match stream.read_buf(&mut answer).await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => {
-                assert!(answer.is_empty(), "cut off: {}", String::from_utf8_lossy(&answer));
-                return None;
-            }
+        if !matches!(stream.read_buf(&mut answer).await, Ok(1..)) {
+            assert!(answer.is_empty(), "cut off: {}", String::from_utf8_lossy(&answer));
+            return None;
         }
     }
     assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));

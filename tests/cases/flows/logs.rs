@@ -51,16 +51,7 @@ async fn everything(realm: &Realm) -> Vec<String> {
         wrong.introspect(&access).await.expect(401);
         wrong.revoke(&access).await.expect(401);
     }
-    // Requests of a known client and of a stranger that go nowhere, and a form that was not ours.
-    browser.get(&web.begin("openid", "refused").param("response_type", "token").url()).await;
-    browser.get(&web.begin("openid", "refused").param("client_id", STRANGER).url()).await;
-    let mut forger = Browser::new();
-    let page = forger.get(&web.begin("openid", "forged").url()).await;
-    let page = forger.settle(page).await;
-    let form = page.form("login-form").set("username", "alice").set("password", ALICE.1);
-    let form = form.set("csrf", "another-browsers-csrf-token").press("login-submit");
-    assert_eq!(forger.submit(&page, &form).await.status(), 403);
-    secrets.push("another-browsers-csrf-token".to_owned());
+    secrets.push(refused_requests(&web).await);
     // Tokens and codes in places where they do not belong.
     let http = Http::new();
     http.get(&format!("{}/userinfo?access_token={access}", realm.issuer)).await;
@@ -81,6 +72,20 @@ async fn everything(realm: &Realm) -> Vec<String> {
     let machine = realm.machine().client_credentials("documents:read").await.expect(200);
     secrets.push(machine.member("access_token"));
     secrets
+}
+
+/// Requests of a known client and of a stranger that go nowhere, and a form that was not ours; gives its forged token.
+async fn refused_requests(web: &Client) -> String {
+    let forged = "another-browsers-csrf-token";
+    let mut browser = Browser::new();
+    browser.get(&web.begin("openid", "refused").param("response_type", "token").url()).await;
+    browser.get(&web.begin("openid", "refused").param("client_id", STRANGER).url()).await;
+    let page = browser.get(&web.begin("openid", "forged").url()).await;
+    let page = browser.settle(page).await;
+    let form = page.form("login-form").set("username", ALICE.0).set("password", ALICE.1);
+    let form = form.set("csrf", forged).press("login-submit");
+    assert_eq!(browser.submit(&page, &form).await.status(), 403);
+    forged.to_owned()
 }
 
 /// A secret is there if a long enough piece of it is.
