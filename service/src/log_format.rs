@@ -9,7 +9,7 @@ use std::io::Write as _;
 use env_logger::Target;
 use env_logger::fmt::Formatter;
 use log::kv::{self, Key, Value, VisitSource};
-use log::{Level, Record};
+use log::{Level, LevelFilter, Record};
 
 tokio::task_local! {
     /// The id of the request that this task answers.
@@ -31,10 +31,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// What strangers can make happen with any bytes: it is an error of theirs, and none of ours. The access log has what was answered.
+const STRANGERS: &str = "actix_http";
+
 /// Sets up the log, once for the process; a second call changes nothing. `filter` was checked with the settings.
+///
+/// What actix-http says of connections is heard only where the filter names it.
 pub fn init(format: LogFormat, filter: &str) {
-    let mut builder = env_logger::Builder::new();
-    builder.parse_filters(filter).target(Target::Stderr);
+    let mut builder = builder(filter);
+    builder.target(Target::Stderr);
     match format {
         LogFormat::Text => builder.format(write_text),
         LogFormat::Json => builder.format(write_json),
@@ -42,6 +47,13 @@ pub fn init(format: LogFormat, filter: &str) {
     if builder.try_init().is_err() {
         log::debug!("the log was set up before");
     }
+}
+
+fn builder(filter: &str) -> env_logger::Builder {
+    let mut builder = env_logger::Builder::new();
+    // First, so that the filter has the last word.
+    builder.filter_module(STRANGERS, LevelFilter::Off).parse_filters(filter);
+    builder
 }
 
 /// Writes one line of the security log. `fields` never hold a token, a code, a cookie or a row id.
@@ -196,6 +208,22 @@ mod tests {
                 .args(format_args!("{args}"))
                 .build(),
         );
+    }
+
+    #[test]
+    fn what_strangers_send_is_no_error_of_ours_unless_it_is_asked_for() {
+        let hears = |filter: &str, target: &str| {
+            let record = Record::builder().level(Level::Error).target(target).build();
+            builder(filter).build().matches(&record)
+        };
+        for filter in ["info", "trace", "info,actix_server=warn", "error,access=off"] {
+            assert!(!hears(filter, "actix_http::h1::dispatcher"), "{filter}");
+            assert!(hears(filter, "auth_server::tasks"), "{filter}");
+        }
+        for filter in ["info,actix_http=error", "off,actix_http::h1=debug", "actix_http=trace,info"]
+        {
+            assert!(hears(filter, "actix_http::h1::dispatcher"), "{filter}");
+        }
     }
 
     #[test]
