@@ -8,7 +8,8 @@ use shared_types::{KeyId, SigningAlg};
 
 use super::{CliError, Workbench, output};
 use crate::app::{self, StartFault};
-use crate::keys::rotation::{self, Key, RotationFault, Step};
+use crate::domain::signing_key::Key;
+use crate::keys::rotation::{self, RotationFault, Step};
 use crate::keys::vault::{self, MasterKey, VaultFault};
 use crate::store::keys;
 

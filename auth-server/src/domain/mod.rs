@@ -15,4 +15,5 @@ pub mod registry;
 pub mod row_id;
 pub mod secret;
 pub mod session;
+pub mod signing_key;
 pub mod throttle;

@@ -12,10 +12,10 @@ use shared_types::jwk::{JwkSet, PublicKey};
 use shared_types::jws::{JwsFault, typ_is};
 use shared_types::{CompactJws, KeyId, PublicJwk, SigningAlg};
 
-use super::rotation::State;
 use super::signer::KeyPair;
 use super::vault::Vault;
 use crate::domain::secret::SecretHash;
+use crate::domain::signing_key::State;
 use crate::store::keys::StoredKey;
 use crate::store::{StoreError, epochs, keys};
 

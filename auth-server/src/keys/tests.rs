@@ -9,8 +9,9 @@ use shared_types::jwk::JwkSet;
 use shared_types::{KeyId, SigningAlg, UnixSeconds};
 
 use super::ring::{ID_TOKEN_TYP, KeyRing, VerifyFault};
-use super::rotation::{self, Key, Policy, RotationFault, State, Step};
+use super::rotation::{self, Policy, RotationFault, Step};
 use super::vault::{self, MasterKey, Vault, VaultFault};
+use crate::domain::signing_key::{Key, State};
 use crate::random::SeededRandom;
 use crate::store::keys;
 use crate::store::testing::TestStore;

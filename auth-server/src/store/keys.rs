@@ -4,7 +4,7 @@ use database::{Row, Sql};
 use shared_types::{KeyId, PublicJwk, SigningAlg, UnixSeconds, json};
 
 use super::StoreError;
-use crate::keys::rotation::{Key, State};
+use crate::domain::signing_key::{Key, State};
 
 const COLUMNS: &str = "SELECT kid, alg, state, announced_at, signing_at, retired_at, withdrawn_at FROM signing_key ORDER BY announced_at, kid";
 const WITH_HALVES: &str = "SELECT kid, alg, state, public_jwk, sealed_private FROM signing_key WHERE state <> 'revoked' ORDER BY announced_at, kid";

@@ -3,7 +3,8 @@
 use database::{Database, Sql};
 use shared_types::{KeyId, SigningAlg, UnixSeconds};
 
-use super::{Key, Policy, Step, plan, plan_revocation, succeed};
+use super::{Policy, Step, plan, plan_revocation, succeed};
+use crate::domain::signing_key::Key;
 use crate::keys::signer::{KeyPairFault, NewPair};
 use crate::keys::vault::Vault;
 use crate::store::{StoreError, epochs, keys};
