@@ -21,6 +21,8 @@ pub use print::{to_json, to_toml};
 pub use service::log_format::LogFormat;
 pub use service::tls::TlsFiles;
 
+use crate::domain::password::Argon2Cost;
+
 /// Checked settings of a server.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -133,25 +135,6 @@ impl Default for Signing {
             announce_lead: 3_600,
             jwks_max_age: 300,
         }
-    }
-}
-
-/// Argon2id parameters ([OWASP](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html): m=19456, t=2, p=1).
-#[derive(Clone, Debug)]
-pub struct Argon2Cost {
-    /// Memory of one hash, in KiB.
-    pub memory_kib: u32,
-    /// Passes.
-    pub iterations: u32,
-    /// Hashes at the same time; each holds its memory.
-    pub concurrency: usize,
-    /// Hashes that may wait; more is 503. A quarter is kept for browsers that have signed in before.
-    pub queue: usize,
-}
-
-impl Default for Argon2Cost {
-    fn default() -> Self {
-        Self { memory_kib: 19_456, iterations: 2, concurrency: 2, queue: 128 }
     }
 }
 

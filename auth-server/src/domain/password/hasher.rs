@@ -18,7 +18,6 @@ use tokio::sync::oneshot;
 use super::MAX_PASSWORD_BYTES;
 use super::phc::{Cost, HASH_BYTES, Phc};
 use super::places::{Places, Standing};
-use crate::config::Argon2Cost;
 use crate::domain::secret::PlainSecret;
 
 /// How long a thread waits for the next password before it ends.
@@ -39,6 +38,31 @@ pub enum HasherFault {
     /// A thread or memory could not be had, or the settings name an impossible cost.
     #[error("passwords cannot be hashed")]
     Failed,
+}
+
+/// Argon2id parameters ([OWASP](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html): m=19456, t=2, p=1).
+#[derive(Clone, Debug)]
+pub struct Argon2Cost {
+    /// Memory of one hash, in KiB.
+    pub memory_kib: u32,
+    /// Passes.
+    pub iterations: u32,
+    /// Hashes at the same time; each holds its memory.
+    pub concurrency: usize,
+    /// Hashes that may wait; more is 503. A quarter is kept for browsers that have signed in before.
+    pub queue: usize,
+}
+
+impl Default for Argon2Cost {
+    fn default() -> Self {
+        Self { memory_kib: 19_456, iterations: 2, concurrency: 2, queue: 128 }
+    }
+}
+
+impl From<&Argon2Cost> for Cost {
+    fn from(settings: &Argon2Cost) -> Self {
+        Self { memory_kib: settings.memory_kib, iterations: settings.iterations }
+    }
 }
 
 /// Hashes and checks passwords, at most so many at the same time, the rest in bounded lines.

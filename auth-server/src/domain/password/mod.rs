@@ -8,7 +8,7 @@ pub mod places;
 use super::secret::PlainSecret;
 use crate::random::{self, SecureRandom};
 
-pub use hasher::{HasherFault, PasswordHasher, Place};
+pub use hasher::{Argon2Cost, HasherFault, PasswordHasher, Place};
 pub use places::Standing;
 
 /// The shortest password, in bytes ([NIST SP 800-63B section 3.1.1](https://pages.nist.gov/800-63-4/sp800-63b.html) starts at 8 characters).

@@ -5,7 +5,6 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use crate::config::Argon2Cost;
 use crate::domain::secret::constant_time_eq;
 
 /// Bytes of a hash.
@@ -18,12 +17,6 @@ pub struct Cost {
     pub memory_kib: u32,
     /// Passes over it.
     pub iterations: u32,
-}
-
-impl From<&Argon2Cost> for Cost {
-    fn from(settings: &Argon2Cost) -> Self {
-        Self { memory_kib: settings.memory_kib, iterations: settings.iterations }
-    }
 }
 
 impl Cost {
