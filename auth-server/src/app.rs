@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use database::{Database, DatabaseError, DatabaseUrl};
+use service::requests::RequestIds;
 use service::tls::TlsFault;
 use shared_types::{Clock, SigningAlg};
 
@@ -67,6 +69,31 @@ impl StartFault {
             | Self::Io(_) => 1,
             Self::Vault(_) | Self::Database(_) | Self::Tls(_) => 2,
         }
+    }
+}
+
+/// Where the server is in its life.
+#[derive(Debug)]
+pub struct Lifecycle {
+    draining: AtomicBool,
+    /// Ids for requests that bring none.
+    pub ids: RequestIds,
+}
+
+impl Lifecycle {
+    /// Of a server that begins.
+    pub fn new(ids: RequestIds) -> Self {
+        Self { draining: AtomicBool::new(false), ids }
+    }
+
+    /// From now on it is about to stop.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is about to stop: "not ready", and connections end with their next answer.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 }
 

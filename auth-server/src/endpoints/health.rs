@@ -4,8 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde_json::json;
 
-use crate::app::App;
-use crate::server::Lifecycle;
+use crate::app::{App, Lifecycle};
 use crate::store::{StoreError, epochs};
 
 /// Alive.

@@ -3,7 +3,7 @@
 //!
 //! Nothing is written by hand that the program knows: endpoints come from the table of routes, values from the enums that parse them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
@@ -11,7 +11,7 @@ use actix_web::web::{Bytes, Data};
 use shared_types::metadata::AuthorizationServerMetadata;
 use shared_types::{Issuer, Scope, SigningAlg};
 
-use super::{authorize, end_session, introspect, jwks, revoke, token, userinfo};
+use super::{Offers, authorize, end_session, introspect, jwks, revoke, token, userinfo};
 use crate::app::App;
 use crate::domain::account::standard_claims;
 use crate::domain::audience::ISSUER_SCOPES;
@@ -19,7 +19,6 @@ use crate::domain::authorization_request::ResponseMode;
 use crate::domain::client::{AuthMethod, GrantType};
 use crate::domain::registry::Registry;
 use crate::error::TokenError;
-use crate::server::is_routed;
 
 /// RFC 8414.
 pub const PATH: &str = "/.well-known/oauth-authorization-server";
@@ -41,10 +40,14 @@ struct Picture {
 }
 
 /// The document.
-pub async fn get(app: Data<App>, cache: Data<Cache>) -> Result<HttpResponse, TokenError> {
+pub async fn get(
+    app: Data<App>,
+    cache: Data<Cache>,
+    offers: Data<Offers>,
+) -> Result<HttpResponse, TokenError> {
     let registry = app.registry().await?;
     let picture = Picture { registry_epoch: registry.epoch, algorithms: app.keys.algorithms() };
-    let document = cache.document(&app.settings.issuer, &registry, picture);
+    let document = cache.document(&app.settings.issuer, &registry, &offers, picture);
     Ok(HttpResponse::Ok()
         // "a JSON object [..] using the application/json content type" (RFC 8414 section 3.2)
         .insert_header((CONTENT_TYPE, "application/json"))
@@ -55,14 +58,20 @@ pub async fn get(app: Data<App>, cache: Data<Cache>) -> Result<HttpResponse, Tok
 }
 
 impl Cache {
-    fn document(&self, issuer: &Issuer, registry: &Arc<Registry>, picture: Picture) -> Bytes {
+    fn document(
+        &self,
+        issuer: &Issuer,
+        registry: &Registry,
+        offers: &Offers,
+        picture: Picture,
+    ) -> Bytes {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, document)) = &*cached
             && *of == picture
         {
             return document.clone();
         }
-        let metadata = describe(issuer, registry, &picture.algorithms);
+        let metadata = describe(issuer, registry, offers, &picture.algorithms);
         // A struct of strings and lists cannot fail to be written.
         let document = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         *cached = Some((picture, document.clone()));
@@ -74,9 +83,10 @@ impl Cache {
 pub fn describe(
     issuer: &Issuer,
     registry: &Registry,
+    offers: &Offers,
     algorithms: &[SigningAlg],
 ) -> AuthorizationServerMetadata {
-    let endpoint = |path: &str| is_routed(path).then(|| issuer.join(path));
+    let endpoint = |path: &str| offers.has(path).then(|| issuer.join(path));
     AuthorizationServerMetadata {
         issuer: issuer.as_str().to_owned(),
         authorization_endpoint: endpoint(authorize::PATH),
@@ -141,10 +151,11 @@ fn names<const N: usize>(names: [&'static str; N]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::offers;
 
     fn document() -> AuthorizationServerMetadata {
         let issuer = Issuer::parse("https://id.example/tenant").unwrap();
-        describe(&issuer, &Registry::default(), &[SigningAlg::Rs256])
+        describe(&issuer, &Registry::default(), &offers(), &[SigningAlg::Rs256])
     }
 
     #[test]
@@ -173,11 +184,12 @@ mod tests {
     #[test]
     fn a_changed_registry_makes_a_new_document() {
         let (cache, issuer) = (Cache::default(), Issuer::parse("https://id.example").unwrap());
-        let registry = Arc::new(Registry::default());
+        let (registry, offers) = (Registry::default(), offers());
         let picture = |registry_epoch, algorithms| Picture { registry_epoch, algorithms };
-        let first = cache.document(&issuer, &registry, picture(1, vec![]));
-        let same = cache.document(&issuer, &registry, picture(1, vec![]));
-        let other = cache.document(&issuer, &registry, picture(1, vec![SigningAlg::EdDsa]));
+        let first = cache.document(&issuer, &registry, &offers, picture(1, vec![]));
+        let same = cache.document(&issuer, &registry, &offers, picture(1, vec![]));
+        let other =
+            cache.document(&issuer, &registry, &offers, picture(1, vec![SigningAlg::EdDsa]));
         assert_eq!(first.as_ptr(), same.as_ptr(), "served from memory");
         assert_ne!(first, other);
     }

@@ -17,3 +17,28 @@ pub mod token;
 pub mod userinfo;
 
 mod pages;
+
+use actix_web::http::Method;
+
+/// What is offered and where: the part of the table of routes that the documents about this server are made of. The table itself stands
+/// above the endpoints and hands it down.
+#[derive(Debug)]
+pub struct Offers(pub Vec<Offer>);
+
+/// One row of it.
+#[derive(Debug)]
+pub struct Offer {
+    /// The method.
+    pub method: Method,
+    /// The path, where the issuer has none.
+    pub path: &'static str,
+    /// Whether it stands at the root of the host whatever the issuer's path.
+    pub at_root: bool,
+}
+
+impl Offers {
+    /// Whether anything answers at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|offer| offer.path == path)
+    }
+}

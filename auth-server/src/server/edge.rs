@@ -17,8 +17,7 @@ use service::connections::is_within;
 use service::log_format::{ACCESS, REQUEST_ID};
 use service::requests::{Pattern, X_REQUEST_ID, access_level, method_name};
 
-use super::Lifecycle;
-use crate::app::App;
+use crate::app::{App, Lifecycle};
 use crate::params::client_address;
 
 /// Answers one request with everything around it.

@@ -5,7 +5,6 @@ mod routes;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -17,9 +16,9 @@ use service::requests::RequestIds;
 use service::tls::ReloadableCert;
 use service::unread;
 
-pub use routes::{Entry, Place, ROUTES, is_routed, routes};
+pub use routes::{Entry, Place, ROUTES, offers, routes};
 
-use crate::app::{App, Ports, StartFault};
+use crate::app::{App, Lifecycle, Ports, StartFault};
 use crate::config::Settings;
 use crate::endpoints::metadata;
 use crate::random;
@@ -27,20 +26,6 @@ use crate::tasks::{self, Tasks};
 
 /// What a reload of the certificate is logged as.
 const TLS_TARGET: &str = "auth_server::tls";
-
-/// Where the server is in its life.
-#[derive(Debug)]
-pub struct Lifecycle {
-    draining: AtomicBool,
-    ids: RequestIds,
-}
-
-impl Lifecycle {
-    /// Whether it is about to stop: "not ready", and connections end with their next answer.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-}
 
 /// A running server. Dropping it does not stop it: call [`stop`](Self::stop).
 #[derive(Debug)]
@@ -79,7 +64,7 @@ impl Running {
 
     /// Says "not ready", drains, answers what is in flight (10 s at most) and ends.
     pub async fn stop(self) {
-        self.lifecycle.draining.store(true, Ordering::Relaxed);
+        self.lifecycle.drain();
         // A balancer needs this long to notice; until then requests still come, and are answered.
         tokio::time::sleep(Duration::from_secs(self.app.settings.drain)).await;
         for serving in self.servers {
@@ -101,7 +86,7 @@ pub async fn spawn(settings: Settings, ports: Ports) -> Result<Running, StartFau
     let tls = settings.tls.clone().map(|files| ReloadableCert::load(files, TLS_TARGET));
     let tls = tls.transpose()?.map(Arc::new);
     let ids = RequestIds::new(u64::from_be_bytes(random::bytes(&random::OsRandom)));
-    let lifecycle = Arc::new(Lifecycle { draining: AtomicBool::new(false), ids });
+    let lifecycle = Arc::new(Lifecycle::new(ids));
     let app = Arc::new(App::build(settings, ports).await?);
 
     let addr = listener.local_addr().map_err(StartFault::Io)?;
@@ -137,12 +122,14 @@ fn serve(
     );
     let (app, lifecycle) = (Data::from(app.clone()), Data::from(lifecycle.clone()));
     let documents = Data::new(metadata::Cache::default());
+    let offers = Data::new(offers());
     let app = move || {
         let issuer = app.settings.issuer.clone();
         actix_web::App::new()
             .app_data(app.clone())
             .app_data(lifecycle.clone())
             .app_data(documents.clone())
+            .app_data(offers.clone())
             .wrap(from_fn(unread::close))
             .wrap(from_fn(edge::edge))
             .configure(move |cfg| routes(cfg, &issuer))

@@ -7,8 +7,8 @@ use service::requests::Pattern;
 use shared_types::{ErrorBody, ErrorCode, Issuer};
 
 use crate::endpoints::{
-    authorize, consent, end_session, health, introspect, jwks, logged_out, login, metadata,
-    openapi, revoke, token, userinfo,
+    Offer, Offers, authorize, consent, end_session, health, introspect, jwks, logged_out, login,
+    metadata, openapi, revoke, token, userinfo,
 };
 
 /// One row: a method at a path.
@@ -80,9 +80,14 @@ pub static ROUTES: &[Entry] = &[
     row!(GET  Document  openapi::PATH         => openapi::get,         "OpenAPI 3.1"),
 ];
 
-/// Whether anything answers at `path`.
-pub fn is_routed(path: &str) -> bool {
-    ROUTES.iter().any(|entry| entry.path == path)
+/// The table as the documents about this server see it.
+pub fn offers() -> Offers {
+    let offer = |entry: &Entry| Offer {
+        method: entry.method.clone(),
+        path: entry.path,
+        at_root: entry.place == Place::Root,
+    };
+    Offers(ROUTES.iter().map(offer).collect())
 }
 
 /// Registers the table for an issuer.

@@ -21,27 +21,27 @@ use utoipa::openapi::{
 
 use self::table::{Answer, Body, CLIENT, Named, USES, Use};
 use crate::app::App;
-use crate::server::{Entry, Place, ROUTES};
+use crate::endpoints::{Offer, Offers};
 
 /// Where it is.
 pub const PATH: &str = "/openapi.json";
 
 /// The document.
-pub async fn get(app: Data<App>) -> HttpResponse {
+pub async fn get(app: Data<App>, offers: Data<Offers>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=300"))
-        .json(describe(&app.settings.issuer))
+        .json(describe(&app.settings.issuer, &offers))
 }
 
 /// The document for an issuer: only what is routed.
-pub fn describe(issuer: &Issuer) -> OpenApi {
+pub fn describe(issuer: &Issuer, offers: &Offers) -> OpenApi {
     let mut paths = Paths::new();
     for row in &USES {
-        let is_its = |entry: &&Entry| entry.path == row.path && entry.method == row.method;
-        let Some(entry) = ROUTES.iter().find(is_its) else { continue };
+        let is_its = |offer: &&Offer| offer.path == row.path && offer.method == row.method;
+        let Some(offer) = offers.0.iter().find(is_its) else { continue };
         let method = if row.method == Method::POST { HttpMethod::Post } else { HttpMethod::Get };
         let mut operation = row.operation();
-        if entry.place == Place::Root {
+        if offer.at_root {
             operation.servers = Some(vec![Server::new(issuer.origin())]);
         }
         paths.add_path_operation(row.path, vec![method], operation);
@@ -145,9 +145,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::server::{ROUTES, offers};
 
     fn document(issuer: &str) -> Value {
-        serde_json::to_value(describe(&Issuer::parse(issuer).unwrap())).unwrap()
+        serde_json::to_value(describe(&Issuer::parse(issuer).unwrap(), &offers())).unwrap()
     }
 
     #[test]
