@@ -17,8 +17,11 @@ use tokio::time::Instant;
 pub(crate) use answers::marked;
 pub(crate) use stream::{Paced, Transport};
 
-/// Bytes of a request's head, and of what a client may send ahead while an answer is made.
+/// Bytes of a request's head.
 const MAX_HEAD: usize = 32 * 1_024;
+/// Bytes read at first, twice as many in all after each look that did not find the end of a head, and so up to the largest. A parsed head
+/// takes many times its bytes, so this is also how much a client may send ahead while an answer is made.
+const FIRST_BYTES: usize = 8 * 1_024;
 /// For a client that takes nothing of what is written to it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that earn it one second more.
@@ -31,7 +34,7 @@ enum Phase {
     Silent,
     /// A head has begun.
     Head,
-    /// As much of a head as may come is there; what parses it has yet to look at it once more.
+    /// As much of a head as could be read is there; what parses it has yet to look at it.
     Full,
     /// A request is being answered.
     Busy {
@@ -59,6 +62,8 @@ pub(crate) struct Pace {
     head_timeout: Duration,
     phase: Cell<Phase>,
     room: Cell<usize>,
+    /// Bytes of this head for which there was room so far.
+    granted: Cell<usize>,
     head_until: Cell<Option<Instant>>,
     answer_until: Cell<Option<Instant>>,
     reader: RefCell<Option<Waker>>,
@@ -70,7 +75,8 @@ impl Pace {
         Self {
             head_timeout,
             phase: Cell::new(Phase::Silent),
-            room: Cell::new(MAX_HEAD),
+            room: Cell::new(FIRST_BYTES),
+            granted: Cell::new(FIRST_BYTES),
             head_until: Cell::new(Some(now + head_timeout)),
             answer_until: Cell::new(None),
             reader: RefCell::new(None),
@@ -81,7 +87,7 @@ impl Pace {
     fn room(&self) -> usize {
         match self.phase.get() {
             Phase::Busy { body: true } => usize::MAX,
-            Phase::Silent | Phase::Idle => MAX_HEAD,
+            Phase::Silent | Phase::Idle => FIRST_BYTES,
             Phase::Head | Phase::Full | Phase::Busy { body: false } => self.room.get(),
         }
     }
@@ -89,7 +95,13 @@ impl Pace {
     /// There is no room: whether the head is too large for sure. If not, `reader` is woken as soon as it is worth another look.
     fn is_too_large(&self, reader: &Waker) -> bool {
         match self.phase.get() {
-            Phase::Full => return true,
+            Phase::Full if self.granted.get() >= MAX_HEAD => return true,
+            Phase::Full => {
+                self.room.set(self.granted.get());
+                self.granted.set(self.granted.get() * 2);
+                self.phase.set(Phase::Head);
+                reader.wake_by_ref();
+            }
             Phase::Head => {
                 // The last byte may have completed it.
                 self.phase.set(Phase::Full);
@@ -100,6 +112,16 @@ impl Pace {
         false
     }
 
+    /// Whether nothing more is heard from a client that does not take its answers. `reader` is woken as soon as it does.
+    fn is_deaf(&self, reader: &Waker) -> bool {
+        let is_deaf =
+            self.answer_until.get().is_some() && self.phase.get() != Phase::Busy { body: true };
+        if is_deaf {
+            *self.reader.borrow_mut() = Some(reader.clone());
+        }
+        is_deaf
+    }
+
     /// So many bytes were read.
     fn received(&self, bytes: usize, now: impl FnOnce() -> Instant) {
         match self.phase.get() {
@@ -107,7 +129,8 @@ impl Pace {
             Phase::Idle => {
                 self.head_until.set(Some(now() + self.head_timeout));
                 self.phase.set(Phase::Head);
-                self.room.set(MAX_HEAD);
+                self.room.set(FIRST_BYTES);
+                self.granted.set(FIRST_BYTES);
             }
             Phase::Silent => self.phase.set(Phase::Head),
             Phase::Head | Phase::Full | Phase::Busy { body: false } => {}
@@ -124,9 +147,7 @@ impl Pace {
     /// The answer is said; not yet taken, perhaps.
     fn answered(&self) {
         self.phase.set(Phase::Idle);
-        if let Some(reader) = self.reader.borrow_mut().take() {
-            reader.wake();
-        }
+        self.wake();
     }
 
     /// The client's side is full.
@@ -147,25 +168,29 @@ impl Pace {
 
     /// It took all there was.
     fn flushed(&self) {
-        self.answer_until.set(None);
+        if self.answer_until.take().is_some() {
+            self.wake();
+        }
     }
 
-    /// When to look at [`overdue`](Self::overdue) again, if ever.
-    fn deadline(&self) -> Option<Instant> {
-        match (self.head_until.get(), self.answer_until.get()) {
-            (Some(head), Some(answer)) => Some(head.min(answer)),
-            (head, answer) => head.or(answer),
+    fn wake(&self) {
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
         }
+    }
+
+    /// When to look at [`overdue`](Self::overdue) again, if ever. While an answer is stuck nobody can be told that a head is late.
+    fn deadline(&self) -> Option<Instant> {
+        self.answer_until.get().or(self.head_until.get())
     }
 
     fn overdue(&self, now: Instant) -> Option<Overdue> {
-        let is_past = |until: &Cell<Option<Instant>>| until.get().is_some_and(|until| until <= now);
-        if is_past(&self.answer_until) {
-            return Some(Overdue::Answer);
-        }
-        let missed =
-            if self.phase.get() == Phase::Silent { Overdue::Anything } else { Overdue::Head };
-        is_past(&self.head_until).then_some(missed)
+        let missed = match self.phase.get() {
+            _ if self.answer_until.get().is_some() => Overdue::Answer,
+            Phase::Silent => Overdue::Anything,
+            _ => Overdue::Head,
+        };
+        self.deadline().is_some_and(|deadline| deadline <= now).then_some(missed)
     }
 }
 
@@ -218,19 +243,38 @@ mod tests {
     #[test]
     fn a_head_has_so_many_bytes_and_the_last_one_may_complete_it() {
         let (pace, start) = pace();
-        for (bytes, left) in [(MAX_HEAD - 1, 1), (1, 0)] {
-            pace.received(bytes, || start);
-            assert_eq!(pace.room(), left);
+        let mut bytes = 0;
+        while !pace.is_too_large(Waker::noop()) {
+            bytes += pace.room();
+            pace.received(pace.room(), || start);
+            assert_eq!(pace.room(), 0);
+            assert!(!pace.is_too_large(Waker::noop()), "it may be complete");
         }
-        assert!(!pace.is_too_large(Waker::noop()));
+        assert_eq!(bytes, MAX_HEAD);
+    }
+
+    #[test]
+    fn what_is_sent_ahead_waits() {
+        let (pace, start) = pace();
+        pace.received(FIRST_BYTES, || start);
         pace.asked(false);
-        assert_eq!(pace.room(), 0, "what comes ahead waits");
+        assert_eq!(pace.room(), 0);
         assert!(!pace.is_too_large(Waker::noop()));
         pace.answered();
-        assert_eq!(pace.room(), MAX_HEAD);
-        pace.received(MAX_HEAD, || start);
-        assert!(!pace.is_too_large(Waker::noop()));
-        assert!(pace.is_too_large(Waker::noop()));
+        assert_eq!(pace.room(), FIRST_BYTES);
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_not_heard_but_its_body_is() {
+        let (pace, start) = pace();
+        pace.received(100, || start);
+        pace.asked(true);
+        pace.stuck(|| start);
+        assert!(!pace.is_deaf(Waker::noop()));
+        pace.answered();
+        assert!(pace.is_deaf(Waker::noop()));
+        pace.flushed();
+        assert!(!pace.is_deaf(Waker::noop()));
     }
 
     #[test]
@@ -259,13 +303,15 @@ mod tests {
     }
 
     #[test]
-    fn the_earlier_deadline_counts() {
+    fn a_late_head_waits_for_an_answer_that_is_stuck() {
         let (pace, start) = pace();
         pace.received(100, || start);
         pace.asked(false);
-        pace.stuck(|| start);
         pace.answered();
         pace.received(1, || start);
-        assert_eq!(pace.deadline(), Some(start + HEAD));
+        pace.stuck(|| start);
+        assert_eq!(pace.overdue(start + HEAD), None);
+        pace.flushed();
+        assert_eq!(pace.overdue(start + HEAD), Some(Overdue::Head));
     }
 }

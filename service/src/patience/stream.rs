@@ -99,9 +99,8 @@ impl<T: Transport> Paced<T> {
     fn poll_stuck<R>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         self.pace.stuck(Instant::now);
         match self.overdue(context) {
-            Some(Overdue::Answer) => Poll::Ready(Err(self.give_up())),
-            // A head is late only where it is read; this write goes first.
-            _ => Poll::Pending,
+            Some(_) => Poll::Ready(Err(self.give_up())),
+            None => Poll::Pending,
         }
     }
 
@@ -178,7 +177,9 @@ impl<T: Transport> AsyncRead for Paced<T> {
             return this.poll_farewell(context);
         }
         let room = this.pace.room();
-        if room == 0 {
+        if this.pace.is_deaf(context.waker()) {
+            // There is more than enough to say already.
+        } else if room == 0 {
             if this.pace.is_too_large(context.waker()) {
                 return this.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, context);
             }
