@@ -8,9 +8,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use shared_types::ErrorCode;
 
 use super::pages::cookies::Browser;
-use super::pages::progress::{LOGIN, Visit};
+use super::pages::progress::{Halt, LOGIN, Visit};
+use super::pages::reply;
 use super::pages::sealed_request::Pending;
-use super::pages::{page, reply};
 use crate::app::App;
 use crate::error::PageFault;
 use crate::params::{Form, Params, ParamsFault};
@@ -34,7 +34,7 @@ fn pending(app: &App, request: &HttpRequest, params: &Params) -> Pending {
     Pending::new(app, params, &Browser::of(app, request), app.clock.now())
 }
 
-async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
+async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, Halt> {
     // "Request and response parameters MUST NOT be included more than once" (RFC 6749 section 3.1). Of two nobody knows which one a
     // proxy or the client meant, so not even the redirect URI can be believed.
     let params = Params::parse(request.query_string().as_bytes());
@@ -49,20 +49,18 @@ async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse,
 /// on by GET. No cookie is set: it would replace the one that the browser has and did not send.
 pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     match Visit::of(&app, &request).await {
-        Ok(visit) => keep(&visit, sent).unwrap_or_else(|fault| page::fault(&app, &fault)),
+        Ok(visit) => keep(&visit, sent).unwrap_or_else(|halt| halt.answer(&app)),
         Err(outage) => {
             outage.answer(&app, sent.ok().map(|params| pending(&app, &request, &params)).as_ref())
         }
     }
 }
 
-fn keep(visit: &Visit<'_>, sent: Result<Params, ParamsFault>) -> Result<HttpResponse, PageFault> {
+fn keep(visit: &Visit<'_>, sent: Result<Params, ParamsFault>) -> Result<HttpResponse, Halt> {
     let params = sent.map_err(|fault| unreadable(visit.app, fault))?;
     let pending = Pending::new(visit.app, &params, &visit.browser, visit.now);
-    match visit.check(&pending)? {
-        Ok(_) => visit.to_page(LOGIN, &pending),
-        Err(answer) => Ok(answer),
-    }
+    visit.check(&pending)?;
+    Ok(visit.to_page(LOGIN, &pending)?)
 }
 
 fn unreadable(app: &App, fault: ParamsFault) -> PageFault {

@@ -10,7 +10,7 @@ use url::Url;
 use super::pages::csrf;
 use super::pages::issue::Consent;
 use super::pages::page::{self, ClientInfo, ConsentPage, ScopeLine};
-use super::pages::progress::{self, Visit, Visitor};
+use super::pages::progress::{self, Halt, Visit, Visitor};
 use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::audience::issuer_scope;
@@ -34,15 +34,12 @@ pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
     }
 }
 
-async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
+async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, Halt> {
     let pending = visit.open(request)?;
     if !pending.is_of(visit.app, &visit.browser) {
         return visit.advance(pending.begin_again(visit.app, &visit.browser)).await;
     }
-    let wanted = match visit.check(&pending)? {
-        Ok(wanted) => wanted,
-        Err(answer) => return Ok(answer),
-    };
+    let wanted = visit.check(&pending)?;
     let Some(visitor) = visit
         .visitor
         .as_ref()
@@ -62,7 +59,7 @@ async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, 
     ) {
         return visit.advance(pending).await;
     }
-    consent_page(visit, &pending, &wanted, visitor)
+    Ok(consent_page(visit, &pending, &wanted, visitor)?)
 }
 
 /// Takes the answer.
@@ -79,7 +76,7 @@ async fn take(
     visit: &Visit<'_>,
     request: &HttpRequest,
     sent: Result<Params, ParamsFault>,
-) -> Result<HttpResponse, PageFault> {
+) -> Result<HttpResponse, Halt> {
     let params = sent?;
     let pending = visit.open(request)?;
     let Some(visitor) = &visit.visitor else {
@@ -87,17 +84,14 @@ async fn take(
         return visit.advance(pending.begin_again(visit.app, &visit.browser)).await;
     };
     csrf::check(visit.app, request, &visit.browser, &form_name(visitor), &params)?;
-    let wanted = match visit.check(&pending)? {
-        Ok(wanted) => wanted,
-        Err(answer) => return Ok(answer),
-    };
+    let wanted = visit.check(&pending)?;
     if !pending.is_of(visit.app, &visit.browser) || visit.needs_sign_in(&pending, &wanted) {
         return visit.advance(pending.begin_again(visit.app, &visit.browser)).await;
     }
     let allowed = match params.get("decision") {
         Some("allow") => true,
         Some("deny") => false,
-        _ => return consent_page(visit, &pending, &wanted, visitor),
+        _ => return Ok(consent_page(visit, &pending, &wanted, visitor)?),
     };
     let outcome = if allowed { "allowed" } else { "denied" };
     security_event(
@@ -111,9 +105,9 @@ async fn take(
     );
     visit.app.metrics.count_event("consent");
     if allowed {
-        visit.issue(&pending, &wanted, visitor, Consent::Given).await
+        Ok(visit.issue(&pending, &wanted, visitor, Consent::Given).await?)
     } else {
-        visit.refuse(&wanted, RedirectFault::Denied)
+        Ok(visit.refuse(&wanted, RedirectFault::Denied)?)
     }
 }
 

@@ -14,7 +14,7 @@ use shared_types::UnixSeconds;
 use super::pages::cookies::{self, KnownAccounts};
 use super::pages::csrf;
 use super::pages::page::{self, ClientInfo, LoginPage};
-use super::pages::progress::{self, Visit, Visitor};
+use super::pages::progress::{self, Halt, Visit, Visitor};
 use super::pages::sealed_request::Pending;
 use crate::app::App;
 use crate::domain::account::Account;
@@ -50,21 +50,18 @@ pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
     }
 }
 
-async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, PageFault> {
+async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, Halt> {
     let mut pending = visit.open(request)?;
     if !pending.is_of(visit.app, &visit.browser) {
         pending = pending.begin_again(visit.app, &visit.browser);
     }
-    let wanted = match visit.check(&pending)? {
-        Ok(wanted) => wanted,
-        Err(answer) => return Ok(answer),
-    };
+    let wanted = visit.check(&pending)?;
     if wanted.prompt.none || !visit.needs_sign_in(&pending, &wanted) {
         return visit.advance(pending).await;
     }
     let signed_in = visit.visitor.as_ref().map(|visitor| visitor.account.username.as_str());
     let username = wanted.login_hint.as_deref().or(signed_in).unwrap_or_default();
-    login_page(visit, &pending, &wanted, username, None)
+    Ok(login_page(visit, &pending, &wanted, username, None)?)
 }
 
 /// Takes the form.
@@ -81,19 +78,16 @@ async fn take(
     visit: &Visit<'_>,
     request: &HttpRequest,
     sent: Result<Params, ParamsFault>,
-) -> Result<HttpResponse, PageFault> {
+) -> Result<HttpResponse, Halt> {
     let params = sent?;
     csrf::check(visit.app, request, &visit.browser, FORM, &params)?;
     let pending = visit.open(request)?;
     if !pending.is_of(visit.app, &visit.browser) {
-        return visit.to_page(PATH, &pending.begin_again(visit.app, &visit.browser));
+        return Ok(visit.to_page(PATH, &pending.begin_again(visit.app, &visit.browser))?);
     }
-    let wanted = match visit.check(&pending)? {
-        Ok(wanted) => wanted,
-        Err(answer) => return Ok(answer),
-    };
+    let wanted = visit.check(&pending)?;
     if params.get("action") == Some("cancel") {
-        return visit.refuse(&wanted, RedirectFault::Denied);
+        return Ok(visit.refuse(&wanted, RedirectFault::Denied)?);
     }
     match sign_in(visit, request, &params).await? {
         Attempt::SignedIn(visitor, cookies) => {
@@ -106,19 +100,16 @@ async fn take(
                 ..*visit
             };
             let mut response =
-                visit.advance(pending).await.unwrap_or_else(|fault| page::fault(visit.app, &fault));
+                visit.advance(pending).await.unwrap_or_else(|halt| halt.answer(visit.app));
             for cookie in &cookies {
                 response.add_cookie(cookie).map_err(|_| PageFault::Render)?;
             }
             Ok(response)
         }
-        Attempt::Refused(refusal) => login_page(
-            visit,
-            &pending,
-            &wanted,
-            params.get("username").unwrap_or_default(),
-            Some(refusal),
-        ),
+        Attempt::Refused(refusal) => {
+            let username = params.get("username").unwrap_or_default();
+            Ok(login_page(visit, &pending, &wanted, username, Some(refusal))?)
+        }
     }
 }
 

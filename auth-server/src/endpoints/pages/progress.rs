@@ -60,6 +60,31 @@ pub struct Visit<'a> {
     pub other_sessions: Vec<RowId>,
 }
 
+/// Why a request of the browser goes no further on its way.
+#[derive(Debug)]
+pub enum Halt {
+    /// A page says what is wrong.
+    Fault(PageFault),
+    /// The answer stands already: the client is told what is wrong.
+    Answer(Box<HttpResponse>),
+}
+
+impl Halt {
+    /// The answer to the browser.
+    pub fn answer(self, app: &App) -> HttpResponse {
+        match self {
+            Self::Fault(fault) => page::fault(app, &fault),
+            Self::Answer(answer) => *answer,
+        }
+    }
+}
+
+impl<F: Into<PageFault>> From<F> for Halt {
+    fn from(fault: F) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
 impl<'a> Visit<'a> {
     /// Reads what a request of the browser needs.
     pub async fn of(app: &'a App, request: &HttpRequest) -> Result<Self, Outage> {
@@ -80,8 +105,8 @@ impl<'a> Visit<'a> {
     }
 
     /// Gives the browser its cookie, if it is new.
-    pub fn finish(&self, answer: Result<HttpResponse, PageFault>) -> HttpResponse {
-        let mut response = answer.unwrap_or_else(|fault| page::fault(self.app, &fault));
+    pub fn finish(&self, answer: Result<HttpResponse, impl Into<Halt>>) -> HttpResponse {
+        let mut response = answer.unwrap_or_else(|halt| halt.into().answer(self.app));
         if let Some(cookie) = self.browser.cookie(self.app)
             && response.add_cookie(&cookie).is_err()
         {
@@ -91,38 +116,33 @@ impl<'a> Visit<'a> {
     }
 
     /// Takes the request as far as it goes without the person: to a page that asks something, or to the client.
-    pub async fn advance(&self, pending: Pending) -> Result<HttpResponse, PageFault> {
-        let request = match self.check(&pending)? {
-            Ok(request) => request,
-            Err(answer) => return Ok(answer),
-        };
+    pub async fn advance(&self, pending: Pending) -> Result<HttpResponse, Halt> {
+        let request = self.check(&pending)?;
         let answer = self.advance_checked(&pending, &request).await;
         // Whoever asked for no page gets none: an invisible frame could not show it.
         match answer {
             Err(fault) if request.prompt.none => match fault.for_the_client() {
                 Some(told) => {
                     log::error!(error = told.code().as_str(); "{fault}");
-                    self.refuse(&request, told)
+                    Ok(self.refuse(&request, told)?)
                 }
-                None => Err(fault),
+                None => Err(fault.into()),
             },
-            other => other,
+            other => Ok(other?),
         }
     }
 
-    /// The checked request, or the answer that already follows from its faults.
-    pub fn check(
-        &self,
-        pending: &Pending,
-    ) -> Result<Result<AuthorizationRequest, HttpResponse>, PageFault> {
+    /// The checked request; `Err` is what already follows from its faults.
+    pub fn check(&self, pending: &Pending) -> Result<AuthorizationRequest, Halt> {
         match pending.check(&self.registry) {
-            Ok(request) => Ok(Ok(request)),
+            Ok(request) => Ok(request),
             Err(AuthorizeError::Show(fault)) => {
                 reply::write_down(self.app, None, fault.code(), &fault);
                 Err(fault.into())
             }
             Err(AuthorizeError::Redirect { client, reply_to, fault }) => {
-                reply::error(self.app, &client, &reply_to, fault).map(Err)
+                let answer = reply::error(self.app, &client, &reply_to, fault)?;
+                Err(Halt::Answer(Box::new(answer)))
             }
         }
     }
