@@ -11,6 +11,8 @@ use env_logger::fmt::Formatter;
 use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Record};
 
+use crate::entrance;
+
 tokio::task_local! {
     /// The id of the request that this task answers.
     pub static REQUEST_ID: String;
@@ -31,12 +33,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// What strangers can make happen with any bytes: it is an error of theirs, and none of ours. The access log has what was answered.
-const STRANGERS: &str = "actix_http";
-
 /// Sets up the log, once for the process; a second call changes nothing. `filter` was checked with the settings.
 ///
-/// What actix-http says of connections is heard only where the filter names it.
+/// What the HTTP library says of connections is heard only where the filter names it: any stranger can make it speak.
 pub fn init(format: LogFormat, filter: &str) {
     let mut builder = builder(filter);
     builder.target(Target::Stderr);
@@ -52,7 +51,7 @@ pub fn init(format: LogFormat, filter: &str) {
 fn builder(filter: &str) -> env_logger::Builder {
     let mut builder = env_logger::Builder::new();
     // First, so that the filter has the last word.
-    builder.filter_module(STRANGERS, LevelFilter::Off).parse_filters(filter);
+    builder.filter_module(entrance::LOG_TARGET, LevelFilter::Off).parse_filters(filter);
     builder
 }
 
