@@ -24,13 +24,17 @@ async fn login_page(world: &World) -> (Page, String) {
 }
 
 /// One attempt from an address, as a proxy would pass it on.
-async fn attempt(page: &(Page, String), (name, password): (&str, &str), address: &str) -> Answer {
+async fn attempt(
+    page: &(Page, String),
+    (name, password): (&str, &str),
+    address: impl AsRef<[u8]>,
+) -> Answer {
     let (page, cookie) = page;
     let form = page.form("login-form").set("username", name).set("password", password);
     let form = form.press("login-submit");
     let request = Http::new()
         .request(Method::POST, page.url.join(&form.action).unwrap().as_str())
-        .header("X-Forwarded-For", address)
+        .header("X-Forwarded-For", address.as_ref())
         .header("Cookie", cookie)
         .form(&form.fields);
     send(request).await
@@ -168,6 +172,20 @@ async fn many_names_from_one_address_fill_its_bucket_but_not_behind_a_private_on
 }
 
 /// Whoever is no trusted proxy cannot choose its address.
+/// A proxy appends to what it was sent, whatever that is: bytes that are no text take nothing from the entry behind them.
+#[tokio::test]
+async fn bytes_that_are_no_text_do_not_hide_the_address_behind_them() {
+    let world = world().await;
+    let page = login_page(&world).await;
+    for _ in 0..5 {
+        let answer = attempt(&page, (ALICE.0, "guess"), b"\xff, 203.0.113.7").await;
+        assert_eq!(answer.status, 403);
+    }
+    waits(&attempt(&page, ALICE, "203.0.113.7").await, 600);
+    waits(&attempt(&page, ALICE, b"\xff, 203.0.113.7").await, 600);
+    assert_eq!(attempt(&page, ALICE, b"\xff, 203.0.113.8").await.status, 303);
+}
+
 #[tokio::test]
 async fn x_forwarded_for_of_a_stranger_is_not_believed() {
     let world = World::start().await;

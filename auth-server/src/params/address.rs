@@ -16,22 +16,21 @@ pub fn client_address(request: &HttpRequest) -> IpAddr {
         return peer;
     };
     let headers = request.headers().get_all("x-forwarded-for");
-    let entries: Vec<&str> = headers
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
+    // By bytes: one that is no ASCII spoils its own entry, not those that proxies wrote behind it.
+    let entries: Vec<&[u8]> =
+        headers.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).collect();
     behind_proxies(peer, &entries, |ip| {
         app.settings.trusted_proxies.iter().any(|net| net.contains(&ip))
     })
 }
 
-fn behind_proxies(peer: IpAddr, entries: &[&str], is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
+fn behind_proxies(peer: IpAddr, entries: &[&[u8]], is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
     let mut address = peer.to_canonical();
     for entry in entries.iter().rev() {
         if !is_trusted(address) {
             break;
         }
-        let Some(before) = hop(entry.trim()) else {
+        let Some(before) = hop(entry) else {
             break;
         };
         address = before.to_canonical();
@@ -40,7 +39,8 @@ fn behind_proxies(peer: IpAddr, entries: &[&str], is_trusted: impl Fn(IpAddr) ->
 }
 
 /// The address of one entry, whose port some proxies write too: `192.0.2.1:8080`, `[2001:db8::1]:443`, `[2001:db8::1]`.
-fn hop(entry: &str) -> Option<IpAddr> {
+fn hop(entry: &[u8]) -> Option<IpAddr> {
+    let entry = str::from_utf8(entry).ok()?.trim();
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
     entry
         .parse()
@@ -57,7 +57,10 @@ mod tests {
     fn only_a_trusted_proxy_is_believed_about_the_address() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let proxies = |address: IpAddr| address == ip("10.0.0.1") || address == ip("10.0.0.2");
-        let from = |peer: &str, entries: &[&str]| behind_proxies(ip(peer), entries, proxies);
+        let from = |peer: &str, entries: &[&str]| {
+            let entries: Vec<&[u8]> = entries.iter().map(|entry| entry.as_bytes()).collect();
+            behind_proxies(ip(peer), &entries, proxies)
+        };
         assert_eq!(from("198.51.100.7", &["203.0.113.9"]), ip("198.51.100.7"));
         assert_eq!(from("10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
         assert_eq!(from("10.0.0.1", &["6.6.6.6", "203.0.113.9", " 10.0.0.2"]), ip("203.0.113.9"));
@@ -74,7 +77,7 @@ mod tests {
             ("2001:db8::1", "2001:db8::1"),
             ("[::ffff:9.9.9.9]:1", "::ffff:9.9.9.9"),
         ] {
-            assert_eq!(hop(entry), Some(address.parse().unwrap()), "{entry}");
+            assert_eq!(hop(entry.as_bytes()), Some(address.parse().unwrap()), "{entry}");
         }
     }
 
@@ -97,9 +100,11 @@ mod tests {
             "1",
             "\"[2001:db8::1]\"",
             "9.9.9.9 8.8.8.8",
+            "\u{ff}",
         ] {
             let proxy = IpAddr::from([10, 0, 0, 1]);
-            let found = behind_proxies(proxy, &["6.6.6.6", entry], |address| address == proxy);
+            let found =
+                behind_proxies(proxy, &[b"6.6.6.6", entry.as_bytes()], |address| address == proxy);
             assert_eq!(found, proxy, "{entry}: what stands before it is not believed");
         }
     }
