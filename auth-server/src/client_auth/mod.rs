@@ -13,11 +13,11 @@ use crate::app::App;
 use crate::domain::client::{AuthMethod, Client};
 use crate::domain::registry::Registry;
 use crate::domain::secret::{PlainSecret, SecretHash};
-use crate::domain::throttle::{self, Admission};
+use crate::domain::throttle::{self, Admission, Bucket};
 use crate::error::TokenError;
 use crate::log_format::security_event;
 use crate::params::{self, Authorization, ClientRequest, Params};
-use crate::store;
+use crate::store::{self, StoreError};
 
 /// What a client shows. Nothing of it is proven.
 #[derive(Debug)]
@@ -51,13 +51,22 @@ pub async fn authenticate(
     // Unknown clients share one bucket an address: made-up identifiers cannot fill the disk.
     let bucket_of = known.map_or("", |client| client.id().as_str());
     let buckets = throttle::client_authentication(bucket_of, request.address);
-    let admission =
-        app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await?;
-    let cause = match admission {
+    let cause = match count(app, buckets, now).await? {
         Admission::Go => TokenError::ClientRefused { why, basic: credentials.basic },
         Admission::Wait(seconds) => TokenError::Throttled(seconds),
     };
     Err(written_down(app, known.map(Arc::as_ref), request, cause))
+}
+
+/// Counts a failure, unless there were too many: a flood that is refused takes no turn of the writer.
+async fn count(app: &App, buckets: Vec<Bucket>, now: UnixSeconds) -> Result<Admission, StoreError> {
+    let full = buckets.clone();
+    match app.database.read(move |sql| store::throttle::look(sql, &full, now)).await? {
+        Admission::Go => {
+            app.database.write(move |sql| store::throttle::admit(sql, &buckets, now)).await
+        }
+        wait @ Admission::Wait(_) => Ok(wait),
+    }
 }
 
 /// Like [`authenticate`], but a client that can keep no secret is refused: what is asked for is not for everybody who knows its name.

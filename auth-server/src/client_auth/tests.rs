@@ -135,6 +135,11 @@ async fn guessing_has_to_wait_while_the_right_secret_never_does() {
     assert_eq!(attempt(&world, "keeper:keeper").await, Ok(()));
     let refused = attempt(&world, "stranger:wrong").await;
     assert!(matches!(refused, Err(TokenError::ClientRefused { .. })), "a bucket of its own");
+    let units = || world.app.database.statistics().units;
+    let before = units();
+    let waits = attempt(&world, "keeper:wrong").await;
+    assert!(matches!(waits, Err(TokenError::Throttled(_))));
+    assert_eq!(units(), before, "whoever has to wait takes no turn of the writer");
 }
 
 #[tokio::test]
