@@ -133,6 +133,32 @@ async fn prompt_login_is_satisfied_only_through_this_very_request() {
     assert!(browser.settle(replayed).await.element("login-form").is_some());
 }
 
+/// The address behind a sign-in stands in the browser's history: whoever finds the browser later has to sign in.
+#[tokio::test]
+async fn an_address_from_after_a_sign_in_satisfies_nothing_after_five_minutes() {
+    let world = World::start().await;
+    let web = world.web();
+    for (name, value) in [("prompt", "login"), ("max_age", "0"), ("max_age", "60")] {
+        let mut browser = Browser::new();
+        let pending = web.begin("openid documents:share", "history").param(name, value);
+        let login = open(&mut browser, &pending).await;
+        let form = login.form("login-form").set("username", ALICE.0).set("password", ALICE.1);
+        let next = browser.submit(&login, &form.press("login-submit")).await;
+        let consent = browser.settle(next).await;
+        let form = consent.form("consent-form").press("consent-deny");
+        world.clock.advance(300);
+        let page = browser.get(consent.url.as_str()).await;
+        assert!(page.element("consent-form").is_some(), "{name}={value}: {}", page.text());
+        world.clock.advance(1);
+        let page = browser.get(consent.url.as_str()).await;
+        let page = browser.settle(page).await;
+        assert!(page.element("login-form").is_some(), "{name}={value}: {}", page.text());
+        let page = browser.submit(&consent, &form).await;
+        let page = browser.settle(page).await;
+        assert!(page.element("login-form").is_some(), "{name}={value}: {}", page.text());
+    }
+}
+
 #[tokio::test]
 async fn prompt_consent_asks_again() {
     let world = World::start().await;

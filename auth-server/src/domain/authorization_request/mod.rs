@@ -31,6 +31,9 @@ const SENTENCES: [(&str, &str); 6] = [
     ("offline_access", "Keep this access while you are away"),
 ];
 
+/// Seconds in which a person who was made to sign in again may go on with the same request, for example on the consent page.
+const GO_ON: i64 = 300;
+
 /// The parameters as they were sent, looked up by name; an empty value is an absent one.
 pub struct Sent<'a> {
     /// The value of a parameter.
@@ -192,7 +195,8 @@ impl AuthorizationRequest {
     /// Whether this person has to sign in (again) before the request goes on.
     ///
     /// `signed_in_here` is the session that a sign-in through this very request began: only that satisfies `prompt=login`,
-    /// `select_account` and a `max_age` that has passed, so a replayed address of ours satisfies nothing.
+    /// `select_account` and a `max_age` that has passed, so a replayed address of ours satisfies nothing. And only for as long as a
+    /// person may need to go on from there: later the address that stands in the browser's history is a replayed one too.
     pub fn needs_sign_in(
         &self,
         session: Option<&SignedIn<'_>>,
@@ -200,14 +204,15 @@ impl AuthorizationRequest {
         now: UnixSeconds,
     ) -> bool {
         let Some(session) = session else { return true };
-        if signed_in_here == Some(session.sid) {
+        let age = now.since(session.auth_time);
+        let must_be_new = self.prompt.login || self.prompt.select_account;
+        let may_go_on = self.max_age.filter(|_| !must_be_new).unwrap_or_default().max(GO_ON);
+        if signed_in_here == Some(session.sid) && age <= may_go_on {
             return false;
         }
         // "max_age=0 [..] is equivalent to prompt=login"; else "elapsed time [..] greater than this value".
-        let too_old = self
-            .max_age
-            .is_some_and(|max_age| max_age == 0 || now.since(session.auth_time) > max_age);
-        self.prompt.login || self.prompt.select_account || too_old
+        let too_old = self.max_age.is_some_and(|max_age| max_age == 0 || age > max_age);
+        must_be_new || too_old
     }
 }
 

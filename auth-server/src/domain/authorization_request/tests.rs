@@ -304,6 +304,28 @@ fn only_a_sign_in_through_this_very_request_satisfies_it() {
 }
 
 #[test]
+fn what_a_sign_in_satisfied_it_satisfies_for_five_minutes_or_max_age() {
+    let subject = Subject::parse("acct_1").unwrap();
+    let needs = |changes: &[(&str, &str)], age: i64| {
+        let auth_time = UnixSeconds::new(1_000);
+        let session = SignedIn { subject: &subject, sid: "one", auth_time };
+        parse(changes).unwrap().needs_sign_in(Some(&session), Some("one"), auth_time.plus(age))
+    };
+    let table: [(&[(&str, &str)], i64); 6] = [
+        (&[("prompt", "login")], 300),
+        (&[("prompt", "select_account")], 300),
+        (&[("prompt", "login"), ("max_age", "86400")], 300),
+        (&[("max_age", "0")], 300),
+        (&[("max_age", "10")], 300),
+        (&[("max_age", "600")], 600),
+    ];
+    for (changes, seconds) in table {
+        assert!(!needs(changes, seconds), "{changes:?}");
+        assert!(needs(changes, seconds + 1), "{changes:?}");
+    }
+}
+
+#[test]
 fn every_scope_of_openid_has_a_sentence() {
     for token in crate::domain::audience::issuer_scope().iter() {
         assert_ne!(describe_scope(&registry(), token), token.as_str());
