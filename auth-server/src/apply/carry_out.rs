@@ -1,7 +1,7 @@
 //! Makes a plan true, and hands over the secrets that were generated on the way.
 
 use database::{Database, Sql};
-use shared_types::ClientId;
+use shared_types::{ClientId, UnixSeconds};
 
 use super::declared_state::{DeclaredAccount, DeclaredClient};
 use super::{Change, Target};
@@ -86,22 +86,37 @@ async fn carry_out_one(
             target.database.write(update).await?;
         }
         Change::DeleteClient(id) => {
-            delete_client(&target.database, &id).await?;
+            delete_client(&target.database, &id, target.clock.now()).await?;
         }
     }
     Ok(None)
 }
 
-/// Removes a client, then what people allowed it: a later client of the same name must not inherit their consent. False: it was not there.
-pub async fn delete_client(database: &Database, id: &ClientId) -> Result<bool, StoreError> {
+/// Removes a client and what people allowed it: a later client of the same name must not inherit their consent. False: it was not there.
+///
+/// It is disabled first and goes last, in short units of work: one that was cut off leaves a client that can do nothing, and the next
+/// deletion goes on.
+pub async fn delete_client(
+    database: &Database,
+    id: &ClientId,
+    now: UnixSeconds,
+) -> Result<bool, StoreError> {
     let key = id.clone();
-    let existed = database.write(move |sql| clients::delete(sql, &key)).await?;
+    database.write(move |sql| clients::set_enabled(sql, &key, false, now)).await?;
     loop {
         let key = id.clone();
-        if database.write(move |sql| consents::forget_client(sql, &key)).await? == 0 {
+        if let Some(existed) = database.write(move |sql| delete_step(sql, &key)).await? {
             return Ok(existed);
         }
     }
+}
+
+/// Some of what people allowed the client; once there is nothing, the client itself: `Some` whether it was there.
+fn delete_step(sql: &mut dyn Sql, id: &ClientId) -> Result<Option<bool>, StoreError> {
+    if consents::forget_client(sql, id)? > 0 {
+        return Ok(None);
+    }
+    clients::delete(sql, id).map(Some)
 }
 
 /// The declared secret, or a fresh one that has to be shown; none for a public client.
@@ -171,4 +186,46 @@ async fn create_account(
     let ids = RowIds::default().fresh(target.clock.now_millis(), &*target.random);
     let created = target.database.write(move |sql| accounts::insert(sql, &ids, &new)).await?;
     Ok(generated.filter(|_| created.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_types::Scope;
+
+    use super::*;
+    use crate::domain::row_id::RowId;
+    use crate::store::testing::TestStore;
+
+    const NOW: UnixSeconds = UnixSeconds::new(1_000);
+
+    #[tokio::test]
+    async fn a_client_goes_only_when_nothing_that_people_allowed_it_is_left() {
+        let store = TestStore::open().await;
+        let id = ClientId::parse("c").unwrap();
+        let metadata = serde_json::from_str(r#"{"client_id":"c"}"#).unwrap();
+        let new = NewClient { metadata, secret: None, epoch: 1, created_at: NOW };
+        let key = id.clone();
+        let seeded = store.database.write(move |sql| {
+            clients::insert(sql, &new)?;
+            for person in 1..=501_i64 {
+                let account = "INSERT INTO account (id, subject, claims, enabled, epoch, created_at) VALUES (?1, ?2, '{}', 1, 0, 0)";
+                sql.execute(account, &[person.into(), person.to_string().into()])?;
+                let scope = Scope::parse("openid").unwrap();
+                consents::remember(sql, RowId::new(person), &key, &scope, NOW)?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        seeded.await.unwrap();
+        let key = id.clone();
+        let step = store.database.write(move |sql| {
+            let step = delete_step(sql, &key)?;
+            Ok::<_, StoreError>((step, clients::find(sql, &key)?.is_some()))
+        });
+        assert_eq!(step.await, Ok((None, true)), "the client stays until the last");
+        assert_eq!(delete_client(&store.database, &id, NOW).await, Ok(true));
+        assert_eq!(delete_client(&store.database, &id, NOW).await, Ok(false));
+        let count = "SELECT COUNT(*) FROM consent UNION ALL SELECT COUNT(*) FROM consent_scope";
+        let left = store.database.read(move |sql| sql.query(count, &[])).await.unwrap();
+        assert!(left.iter().all(|row| row.int(0) == Ok(0)), "{left:?}");
+    }
 }

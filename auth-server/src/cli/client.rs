@@ -295,7 +295,7 @@ async fn act(
 }
 
 async fn delete(bench: &Workbench, id: ClientId, as_json: bool) -> Result<(), CliError> {
-    if !delete_client(&bench.database, &id).await? {
+    if !delete_client(&bench.database, &id, bench.clock.now()).await? {
         return Err(unknown(&id));
     }
     report(&id, "deleted", None, as_json)

@@ -3,7 +3,7 @@
 use database::{Row, Sql, Value};
 use shared_types::{ClientId, UnixSeconds};
 
-use super::{StoreError, epochs, from_json, to_json};
+use super::{StoreError, consents, epochs, from_json, to_json};
 use crate::domain::client::{Client, ClientMetadata, OldSecret};
 use crate::domain::secret::SecretHash;
 
@@ -24,6 +24,9 @@ const COLUMNS_ALL: &str = "SELECT document, secret_hash, old_secret_hash, old_se
 const COLUMNS_ONE: &str = "SELECT document, secret_hash, old_secret_hash, old_secret_until, enabled, epoch, tokens_not_before FROM client WHERE client_id = ?1";
 
 /// Registers a client. False: one of that identifier exists, and nothing was changed.
+///
+/// What people allowed a client of that name before is forgotten in the same unit: also where the process that deleted that one died on
+/// its way, nobody inherits it.
 pub fn insert(sql: &mut dyn Sql, new: &NewClient) -> Result<bool, StoreError> {
     let rows = sql.execute(
         "INSERT INTO client (client_id, document, secret_hash, enabled, epoch, tokens_not_before, created_at)
@@ -37,6 +40,9 @@ pub fn insert(sql: &mut dyn Sql, new: &NewClient) -> Result<bool, StoreError> {
             new.created_at.as_i64().into(),
         ],
     )?;
+    if rows == 1 {
+        consents::forget_all_of_client(sql, &new.metadata.client_id)?;
+    }
     epochs::bump_registry(sql)?;
     Ok(rows == 1)
 }
@@ -140,4 +146,40 @@ fn client(row: &Row) -> Result<Client, StoreError> {
         epoch: row.int(5)?,
         tokens_not_before: UnixSeconds::new(row.int(6)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_types::Scope;
+
+    use super::*;
+    use crate::store::accounts::tests::add;
+    use crate::store::testing::TestStore;
+
+    const NOW: UnixSeconds = UnixSeconds::new(1_000);
+
+    #[tokio::test]
+    async fn a_client_inherits_nothing_that_people_allowed_one_of_its_name() {
+        let store = TestStore::open().await;
+        let person = add(&store, "alice", 1).await.unwrap().id;
+        let id = ClientId::parse("c").unwrap();
+        let metadata: ClientMetadata = serde_json::from_str(r#"{"client_id":"c"}"#).unwrap();
+        let new = NewClient { metadata, secret: None, epoch: 1, created_at: NOW };
+        let (before, after) = store
+            .database
+            .write(move |sql| {
+                assert!(insert(sql, &new)?);
+                consents::remember(sql, person, &id, &Scope::parse("openid").unwrap(), NOW)?;
+                assert!(!insert(sql, &new)?, "it exists");
+                let before = consents::granted(sql, person, &id)?;
+                // The process that deletes it dies here.
+                assert!(delete(sql, &id)?);
+                assert!(insert(sql, &new)?);
+                Ok::<_, StoreError>((before, consents::granted(sql, person, &id)?))
+            })
+            .await
+            .unwrap();
+        assert_eq!(before.scope.to_string(), "openid", "a second registration takes nothing away");
+        assert_eq!(after, consents::StoredConsent::default());
+    }
 }

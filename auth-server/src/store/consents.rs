@@ -76,8 +76,16 @@ pub fn withdraw(
     Ok(())
 }
 
-/// Removes what people allowed a client that was deleted, at most 500 rows of each kind; answers how many there were, so call it until that
-/// is 0. The grants ended with the client.
+/// Removes whatever people allowed a client of that name, in one go: where [`forget_client`] came to its end, there is nothing.
+pub fn forget_all_of_client(sql: &mut dyn Sql, client_id: &ClientId) -> Result<(), StoreError> {
+    let client = [client_id.as_str().into()];
+    sql.execute("DELETE FROM consent_scope WHERE client_id = ?1", &client)?;
+    sql.execute("DELETE FROM consent WHERE client_id = ?1", &client)?;
+    Ok(())
+}
+
+/// Removes what people allowed a client that is being deleted, at most 500 rows of each kind; answers how many there were, so call it until
+/// that is 0. Disable the client first: then nothing is added, and its grants have ended.
 pub fn forget_client(sql: &mut dyn Sql, client_id: &ClientId) -> Result<u64, StoreError> {
     let client = [client_id.as_str().into()];
     let scopes = sql.execute(
