@@ -15,7 +15,7 @@ use crate::store::purge::{self, Cutoffs, Table};
 
 /// Seconds between two looks at the rotation plan.
 const ROTATION_PERIOD: i64 = 60;
-/// Pages of one table that a purge looks at in one round; the next round goes on behind them.
+/// Pages of one table that a purge looks at in one round; the next round goes on behind them, at once where it is behind.
 const PAGES: usize = 100;
 
 /// The running loops.
@@ -70,17 +70,22 @@ async fn poll_each_second(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
 async fn keep_house(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let purge_period = i64::try_from(app.settings.purge.period).unwrap_or(i64::MAX);
     let (mut rotation, mut purging) = (Due::each(ROTATION_PERIOD), Due::each(purge_period));
+    let mut behind = false;
     while next_second(&mut stopped).await {
         let now = app.clock.now();
         if rotation.is_due(now) {
             rotation.done(now);
             rotate(&app).await;
         }
-        if purging.is_due(now) {
+        if behind || purging.is_due(now) {
             purging.done(now);
-            if let Err(error) = purge_round(&app, &stopped).await {
-                log::warn!(error:%; "expired rows could not be removed");
-            }
+            behind = match purge_round(&app, &stopped).await {
+                Ok(behind) => behind,
+                Err(error) => {
+                    log::warn!(error:%; "expired rows could not be removed");
+                    false
+                }
+            };
         }
     }
 }
@@ -103,28 +108,33 @@ async fn rotate(app: &App) {
     }
 }
 
-/// One round over every table, a bounded number of short units each.
-async fn purge_round(app: &App, stopped: &watch::Receiver<bool>) -> Result<(), StoreError> {
+/// One round over every table, a bounded number of short units each. True where a table has more behind them and half of what was looked at
+/// had to go: then rows expire faster than one round a period removes them.
+async fn purge_round(app: &App, stopped: &watch::Receiver<bool>) -> Result<bool, StoreError> {
     let longest = app::longest_token(&app.settings, &app.freshness.last_seen());
     let cutoffs = Cutoffs::new(&app.settings.lifetimes, longest, app.clock.now());
     let batch = app.settings.purge.batch.clamp(1, purge::LONGEST_PAGE);
+    let mut behind = false;
     for table in Table::ALL {
-        let mut removed = 0;
+        let (mut seen, mut removed, mut at_end) = (0, 0, false);
         for _ in 0..PAGES {
             let page =
                 app.database.write(move |sql| purge::page(sql, table, &cutoffs, batch)).await?;
+            seen += page.seen;
             removed += page.removed;
-            if page.at_end || *stopped.borrow() {
+            at_end = page.at_end;
+            if at_end || *stopped.borrow() {
                 break;
             }
             // Between two pages whoever waits for the writer has his turn.
             tokio::task::yield_now().await;
         }
+        behind |= !at_end && 2 * removed >= seen;
         if removed > 0 {
             log::debug!(table:? = table, removed; "expired rows removed");
         }
     }
-    Ok(())
+    Ok(behind)
 }
 
 /// Waits a real second; `false` once the server stops.
@@ -160,7 +170,42 @@ impl Due {
 
 #[cfg(test)]
 mod tests {
+    use database::DatabaseUrl;
+    use shared_types::{Issuer, JwtId, ManualClock};
+
     use super::*;
+    use crate::app::Ports;
+    use crate::config::Settings;
+    use crate::random::SeededRandom;
+    use crate::store::denied_tokens;
+
+    #[tokio::test]
+    async fn a_purge_that_is_behind_goes_on_until_it_is_not() {
+        const NOW: UnixSeconds = UnixSeconds::new(2_000_000_000);
+        let folder = tempfile::tempdir().unwrap();
+        let database = DatabaseUrl::Sqlite(folder.path().join("test.db"));
+        let mut settings = Settings::new(Issuer::parse("http://localhost").unwrap(), database);
+        settings.purge.batch = 1;
+        let clock = Arc::new(ManualClock::new(NOW));
+        let ports = Ports { clock, random: Arc::new(SeededRandom::new(7)) };
+        let app = App::build(settings, ports).await.unwrap();
+        let rows = i64::try_from(PAGES).unwrap() * 2 + 1;
+        let deny = app.database.write(move |sql| {
+            // In the order of their names the dead ones come first.
+            for (name, expires_in) in [("dead", -10_000), ("live", 10_000)] {
+                for number in 0..rows {
+                    let jti = JwtId::parse(format!("{name}-{number}")).unwrap();
+                    denied_tokens::deny(sql, &jti, NOW.plus(expires_in))?;
+                }
+            }
+            Ok::<_, StoreError>(())
+        });
+        deny.await.unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        for behind in [true, true, false, false] {
+            assert_eq!(purge_round(&app, &stopped).await, Ok(behind));
+        }
+    }
 
     #[test]
     fn a_duty_comes_first_then_each_period_and_when_the_clock_goes_back() {

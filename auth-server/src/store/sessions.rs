@@ -13,10 +13,21 @@ pub use crate::domain::session::{NewSession, Session};
 /// How many columns of the join belong to the session; the account's follow.
 const SESSION_COLUMNS: usize = 12;
 
+/// How many sessions one account has: the browsers of a person, and many more.
+const MAX_OF_ACCOUNT: i64 = 50;
+
+/// All but the last used of an account's sessions; those that have ended go first.
+const FORGET_OLDEST: &str = "DELETE FROM session WHERE id IN
+     (SELECT id FROM session WHERE account_id = ?1
+      ORDER BY CASE WHEN ended_at IS NULL THEN 0 ELSE 1 END, seen_at DESC, id DESC LIMIT 500 OFFSET ?2)";
+
 /// Stores a session with the first free id. `None`: the account was disabled, deleted or changed its password since `account_epoch`
 /// was read, so nobody has signed in.
 ///
 /// Beside such a change the guard may still pass; then the session is dead all the same, since its `account_epoch` is old.
+///
+/// An account has at most 50: beyond that the one that was used least lately ends, by its row's end. Of several sign-ins at once each may
+/// leave one more, until the next.
 pub fn insert(
     sql: &mut dyn Sql,
     ids: &[RowId; CANDIDATES],
@@ -46,6 +57,7 @@ pub fn insert(
             ],
         )?;
         if rows == 1 {
+            sql.execute(FORGET_OLDEST, &[new.account_id.into(), MAX_OF_ACCOUNT.into()])?;
             return Ok(Some(*id));
         }
     }
@@ -204,6 +216,38 @@ mod tests {
         let (store, account, first) = signed_in().await;
         let second = begin(&store, new_session(&account, b"other")).await.unwrap();
         assert_ne!(first, second);
+    }
+
+    #[tokio::test]
+    async fn an_account_has_fifty_sessions_and_those_used_least_lately_go() {
+        let (store, alice, first) = signed_in().await;
+        let bob = add(&store, "bob", 2).await.unwrap();
+        let of_bob = begin_at(&store, &bob, 100, 900).await;
+        store.database.write(move |sql| touch(sql, first, at(2_000))).await.unwrap();
+        let mut ids = Vec::new();
+        for number in 0..50 {
+            ids.push(begin_at(&store, &alice, 200 + number, 1_100 + number).await);
+        }
+        for (id, lives) in [(first, true), (ids[0], false), (ids[1], true), (ids[49], true)] {
+            assert_eq!(live(&store, id, SECRET, 1_500).await.is_some(), lives, "{id:?}");
+        }
+        // An ended one goes before any that is live.
+        let ended = ids[40];
+        store.database.write(move |sql| end(sql, ended, at(1_500))).await.unwrap();
+        let last = begin_at(&store, &alice, 300, 1_500).await;
+        for id in [first, ids[1], last, of_bob] {
+            assert!(live(&store, id, SECRET, 1_499).await.is_some(), "{id:?}");
+        }
+        let count = "SELECT COUNT(*) FROM session WHERE account_id = ?1";
+        let rows =
+            store.database.read(move |sql| sql.query(count, &[alice.id.into()])).await.unwrap();
+        assert_eq!(rows[0].int(0), Ok(50));
+    }
+
+    async fn begin_at(store: &TestStore, account: &Account, id: i64, now: i64) -> RowId {
+        let ids = [0, 1, 2, 3].map(|n| RowId::new(id * 10 + n));
+        let new = NewSession { auth_time: at(now), ..new_session(account, SECRET) };
+        store.database.write(move |sql| insert(sql, &ids, &new)).await.unwrap().unwrap()
     }
 
     #[tokio::test]

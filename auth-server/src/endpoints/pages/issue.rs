@@ -165,7 +165,10 @@ impl Draft {
             amr: session.amr,
         };
         match grants::insert(sql, &self.ids, &self.grant(parties))? {
-            Some(id) => Ok(Stored::Code(id)),
+            Some(id) => {
+                grants::forget_oldest_waiting(sql, session.id)?;
+                Ok(Stored::Code(id))
+            }
             None => Err(StoreError::Conflict("no free id for a grant")),
         }
     }

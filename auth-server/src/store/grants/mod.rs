@@ -62,6 +62,13 @@ const COUNT_RETRY: &str = concat!(
     parents_live!()
 );
 
+/// How many codes of one session may wait to be redeemed: a browser with many tabs needs a few.
+pub const MAX_WAITING: i64 = 16;
+
+/// All but the newest of a session's codes that wait; what was redeemed in this moment stays.
+const FORGET_WAITING: &str = "DELETE FROM authorization_grant WHERE spent_at IS NULL AND id IN
+     (SELECT id FROM authorization_grant WHERE session_id = ?1 AND spent_at IS NULL ORDER BY code_expires_at DESC, id DESC LIMIT 500 OFFSET ?2)";
+
 /// Stores a grant with its code, under the first of `ids` that is free; `None` if none is. Two inserts never share a row.
 pub fn insert(
     sql: &mut dyn Sql,
@@ -74,6 +81,12 @@ pub fn insert(
         }
     }
     Ok(None)
+}
+
+/// Removes the oldest codes of a session that nobody has redeemed, beyond [`MAX_WAITING`]: whoever is signed in could ask for codes faster
+/// than expired ones are removed. Two that issue at once may leave one more, until the next; a code redeemed meanwhile is kept.
+pub fn forget_oldest_waiting(sql: &mut dyn Sql, session_id: RowId) -> Result<u64, StoreError> {
+    Ok(sql.execute(FORGET_WAITING, &[session_id.into(), MAX_WAITING.into()])?)
 }
 
 /// Reads a grant and whether its parents live. One statement, so one snapshot: the answer was true at one moment.

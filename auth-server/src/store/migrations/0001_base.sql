@@ -132,6 +132,8 @@ CREATE TABLE authorization_grant (
     ended_at INT,
     end_reason TEXT
 );
+-- The codes that nobody has redeemed yet, so that a session has only so many. A redemption leaves it, and no rotation touches it.
+CREATE INDEX authorization_grant_waiting ON authorization_grant (session_id) WHERE spent_at IS NULL;
 
 -- Access tokens given back before their time (RFC 7009).
 CREATE TABLE denied_token (

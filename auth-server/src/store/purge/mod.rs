@@ -11,6 +11,8 @@ use crate::config::Lifetimes;
 
 /// How long an expired row is kept beyond its end, in seconds: clocks of several instances differ, and a late reader should find out why.
 const MARGIN: i64 = 3_600;
+/// How long a code that nobody redeemed is kept beyond its end, in seconds: clocks differ by less, and there is nothing to find out.
+const CODE_MARGIN: i64 = 120;
 /// How long a grant or session that ended early is kept, in seconds: a replay within a day is recognized as one.
 const ENDED: i64 = 86_400;
 
@@ -40,6 +42,8 @@ pub const LONGEST_PAGE: i64 = 500;
 pub struct Cutoffs {
     /// What expired by itself.
     expired: i64,
+    /// A code that nobody redeemed.
+    code: i64,
     /// What ended before its time.
     ended: i64,
     /// The last use of a grant that can be refreshed.
@@ -54,6 +58,7 @@ impl Cutoffs {
         let before = |seconds: i64| now.plus(-seconds).plus(-MARGIN).as_i64();
         Self {
             expired: before(0),
+            code: now.plus(-CODE_MARGIN).as_i64(),
             ended: now.plus(-ENDED).as_i64(),
             idle: before(lifetimes.refresh_idle.max(longest_token)),
             // Its row is asked for as long as an access token of it may live.
@@ -65,7 +70,9 @@ impl Cutoffs {
 /// What one unit of work did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Rows removed.
+    /// Rows looked at.
+    pub seen: u64,
+    /// Rows of them removed.
     pub removed: u64,
     /// Whether the walk has come to the end of the table and begins anew next time.
     pub at_end: bool,
@@ -97,7 +104,7 @@ pub fn page(
         "INSERT INTO purge_cursor (name, after_key) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET after_key = ?2",
         &[name.into(), next.into()],
     )?;
-    Ok(Page { removed, at_end })
+    Ok(Page { seen: seen.int(1)?.unsigned_abs(), removed, at_end })
 }
 
 fn remove(
@@ -107,11 +114,11 @@ fn remove(
     after: Value,
     last: Value,
 ) -> Result<u64, StoreError> {
-    let Cutoffs { expired, ended, idle, spent } = *cutoffs;
+    let Cutoffs { expired, code, ended, idle, spent } = *cutoffs;
     let removed = match table {
         Table::Grants => sql.execute(
             REMOVE_GRANTS,
-            &[after, last, expired.into(), ended.into(), idle.into(), spent.into()],
+            &[after, last, expired.into(), ended.into(), idle.into(), spent.into(), code.into()],
         ),
         Table::Sessions => {
             sql.execute(REMOVE_SESSIONS, &[after, last, expired.into(), ended.into()])
@@ -169,7 +176,7 @@ impl Table {
 /// A code that nobody redeemed, a grant past its end, one that ended early, and one that was not used for too long. A spent row otherwise
 /// stays, so that a replay of its code is recognized for as long as there is something to end.
 const REMOVE_GRANTS: &str = "DELETE FROM authorization_grant WHERE id > ?1 AND id <= ?2 AND ( \
-     expires_at <= ?3 OR ended_at <= ?4 OR (spent_at IS NULL AND code_expires_at <= ?3) OR \
+     expires_at <= ?3 OR ended_at <= ?4 OR (spent_at IS NULL AND code_expires_at <= ?7) OR \
      (spent_at IS NOT NULL AND rotated_at <= CASE WHEN refreshable = 1 THEN CAST(?5 AS BIGINT) ELSE CAST(?6 AS BIGINT) END))";
 
 /// Only a session past its absolute end, or one that ended early: an idle one still carries the grants that are refreshed.

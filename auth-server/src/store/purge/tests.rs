@@ -74,8 +74,8 @@ async fn a_grant_goes_only_when_nothing_of_it_can_live() {
     let cases = [
         (LIVE, true),
         (Grant { spent: None, ..LIVE }, false),
-        (Grant { spent: None, code_expired: MARGIN - 1, ..LIVE }, true),
-        (Grant { spent: None, code_expired: MARGIN, ..LIVE }, false),
+        (Grant { spent: None, code_expired: CODE_MARGIN - 1, ..LIVE }, true),
+        (Grant { spent: None, code_expired: CODE_MARGIN, ..LIVE }, false),
         (Grant { expired: MARGIN - 1, ..LIVE }, true),
         (Grant { expired: MARGIN, ..LIVE }, false),
         (Grant { ended: Some(ENDED - 1), ..LIVE }, true),
