@@ -26,6 +26,9 @@ use rustls::ServerConfig;
 use crate::connections::{Connections, Seat};
 use crate::patience::{Paced, Transport, marked};
 
+/// Where the library logs, as errors, whatever a stranger sends that is no HTTP. The access log has what was answered.
+pub(crate) const LOG_TARGET: &str = "actix_http";
+
 /// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// For a TLS handshake.
