@@ -49,7 +49,7 @@ async fn begin(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse,
 /// on by GET. No cookie is set: it would replace the one that the browser has and did not send.
 pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     match Visit::of(&app, &request).await {
-        Ok(visit) => keep(&visit, sent).unwrap_or_else(|halt| halt.answer(&app)),
+        Ok(visit) => visit.answer_form(keep(&visit, sent)),
         Err(outage) => {
             outage.answer(&app, sent.ok().map(|params| pending(&app, &request, &params)).as_ref())
         }

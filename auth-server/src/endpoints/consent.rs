@@ -4,6 +4,8 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared_types::{Scope, ScopeToken};
 use url::Url;
 
@@ -16,6 +18,7 @@ use crate::app::App;
 use crate::domain::audience::issuer_scope;
 use crate::domain::authorization_request::{AuthorizationRequest, RedirectFault, describe_scope};
 use crate::domain::consent::must_ask;
+use crate::domain::secret::constant_time_eq;
 use crate::error::PageFault;
 use crate::log_format::security_event;
 use crate::params::{Form, Params, ParamsFault};
@@ -23,6 +26,9 @@ use crate::store::consents;
 
 /// Where it is, below the issuer.
 pub const PATH: &str = progress::CONSENT;
+
+/// The form field that says which question is answered.
+const QUESTION: &str = "question";
 
 /// Shows the question, or goes on when it need not be asked any more.
 pub async fn get(app: Data<App>, request: HttpRequest) -> HttpResponse {
@@ -65,7 +71,7 @@ async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, 
 /// Takes the answer.
 pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     match Visit::of(&app, &request).await {
-        Ok(visit) => visit.finish(take(&visit, &request, sent).await),
+        Ok(visit) => visit.answer_form(take(&visit, &request, sent).await),
         Err(outage) => {
             outage.answer(&app, progress::open(&app, &request, app.clock.now()).as_ref())
         }
@@ -89,8 +95,9 @@ async fn take(
         return visit.advance(pending.begin_again(visit.app, &visit.browser)).await;
     }
     let allowed = match params.get("decision") {
-        Some("allow") => true,
+        Some("allow") if is_answer_to(visit, &params, &wanted) => true,
         Some("deny") => false,
+        // No decision, or one about something else than what would be stored now.
         _ => return Ok(consent_page(visit, &pending, &wanted, visitor)?),
     };
     let outcome = if allowed { "allowed" } else { "denied" };
@@ -116,6 +123,19 @@ fn form_name(visitor: &Visitor) -> String {
     format!("consent\n{}\n{}", visitor.session.sid, visitor.account.subject)
 }
 
+/// What the person is asked, as the form carries it: who gets what, and where the answer goes. It is all read anew when the answer comes, and
+/// what is registered may have changed meanwhile: then a yes to the old question is none to the new one.
+fn question(visit: &Visit<'_>, wanted: &AuthorizationRequest) -> String {
+    let (client, uri, scope) = (wanted.client.id(), &wanted.reply_to.redirect_uri, &wanted.scope);
+    let asked = format!("{client}\n{uri}\n{scope}");
+    URL_SAFE_NO_PAD.encode(visit.app.vault.mac("consent question", asked.as_bytes()))
+}
+
+fn is_answer_to(visit: &Visit<'_>, params: &Params, wanted: &AuthorizationRequest) -> bool {
+    let sent = params.get(QUESTION).unwrap_or_default();
+    constant_time_eq(sent.as_bytes(), question(visit, wanted).as_bytes())
+}
+
 fn consent_page(
     visit: &Visit<'_>,
     pending: &Pending,
@@ -129,6 +149,7 @@ fn consent_page(
     let page = ConsentPage {
         action: visit.form_action(PATH, pending)?,
         csrf: csrf::token(visit.app, &visit.browser, &form_name(visitor)),
+        question: question(visit, wanted),
         client: ClientInfo::of(&wanted.client),
         scopes: in_reading_order(&wanted.scope).map(line).collect(),
         username: &visitor.account.username,

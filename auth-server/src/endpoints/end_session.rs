@@ -73,10 +73,10 @@ pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> Htt
     };
     match sent {
         Ok(params) if params.get(csrf::FIELD).is_some() => {
-            visit.finish(answer(&visit, &request, &params).await)
+            visit.answer_form(answer(&visit, &request, &params).await)
         }
-        // Another site's form brings no cookie of ours: it goes on by GET, and no cookie is set that would replace the one not sent.
-        Ok(params) => keep(&visit, &params).unwrap_or_else(|fault| page::fault(&app, &fault)),
+        // Another site's form brings no cookie of ours: it goes on by GET.
+        Ok(params) => visit.answer_form(keep(&visit, &params)),
         Err(fault) => page::fault(&app, &fault.into()),
     }
 }

@@ -67,7 +67,7 @@ async fn show(visit: &Visit<'_>, request: &HttpRequest) -> Result<HttpResponse, 
 /// Takes the form.
 pub async fn post(app: Data<App>, request: HttpRequest, Form(sent): Form) -> HttpResponse {
     match Visit::of(&app, &request).await {
-        Ok(visit) => visit.finish(take(&visit, &request, sent).await),
+        Ok(visit) => visit.answer_form(take(&visit, &request, sent).await),
         Err(outage) => {
             outage.answer(&app, progress::open(&app, &request, app.clock.now()).as_ref())
         }

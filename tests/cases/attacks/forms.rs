@@ -4,7 +4,8 @@ use reqwest::Method;
 use tests::browser::{Browser, Page};
 use tests::client::Pending;
 use tests::http::{Http, send};
-use tests::world::{ALICE, BOB, World};
+use tests::seed;
+use tests::world::{ALICE, BOB, SECRET, WEB_CALLBACK, World};
 
 /// Section 4.7: `state` comes back as it was, PKCE binds the browser, and our own forms take no foreign submission.
 #[tokio::test]
@@ -120,6 +121,67 @@ async fn a_consent_form_holds_for_its_person_and_session_only() {
     let form = logout.form("logout-form").press("logout-confirm");
     let forged = browser.submit(&logout, &form.set("csrf", "x")).await;
     assert_eq!(forged.status(), 403);
+}
+
+/// A yes is a yes to what was shown: what is registered may grow while the page stands open.
+#[tokio::test]
+async fn a_consent_page_answers_the_question_it_shows_and_no_other() {
+    let world = World::start().await;
+    let declared = |scope: &str| {
+        format!(
+            "[[client]]\nclient_id = \"grows\"\nredirect_uris = [\"{WEB_CALLBACK}\"]\nclient_secret = \"{SECRET}\"\nscope = \"{scope}\"\n"
+        )
+    };
+    seed::declare(&world.auth, &declared("openid documents:read")).await;
+    let grows = seed::client(&world, "grows");
+    let mut browser = Browser::new();
+    let pending = grows.begin("openid documents:read documents:write", "grows");
+    let shown = to_consent(&mut browser, &pending, ALICE).await;
+    let asks_to_write = |page: &Page| page.text().contains(r#"data-scope="documents:write""#);
+    assert!(!asks_to_write(&shown), "{}", shown.text());
+    seed::declare(&world.auth, &declared("openid documents:read documents:write")).await;
+    let yes = |page: &Page| page.form("consent-form").press("consent-allow");
+    let again = browser.submit(&shown, &yes(&shown)).await;
+    assert!(again.element("consent-form").is_some() && asks_to_write(&again), "{}", again.text());
+    for form in [yes(&again).without("question"), yes(&again).set("question", "x")] {
+        let page = browser.submit(&again, &form).await;
+        assert!(page.element("consent-form").is_some(), "{}", page.text());
+    }
+    // Nor does the page of one request answer another one of the same session.
+    let web = world.web();
+    let other = browser.get(&web.begin("openid", "other").url()).await;
+    let other = browser.settle(other).await;
+    let crossed = yes(&other).set("question", shown.form("consent-form").get("question"));
+    let page = browser.submit(&other, &crossed).await;
+    assert!(page.element("consent-form").is_some(), "{}", page.text());
+    let done = browser.submit(&again, &yes(&again)).await;
+    let code = pending.code(&done, &grows);
+    let tokens = grows.redeem(&code, &pending).await.expect(200);
+    assert_eq!(tokens.member("scope"), "documents:read documents:write openid");
+}
+
+/// Another site can send our forms without the cookies that the browser holds back. A fresh cookie in the answer would replace them.
+#[tokio::test]
+async fn a_form_from_elsewhere_spoils_no_page_that_stands_open() {
+    let world = World::start().await;
+    let web = world.web();
+    let mut browser = Browser::new();
+    let pending = web.begin("openid", "open");
+    let page = browser.get(&pending.url()).await;
+    let login = browser.settle(page).await;
+    let consent = login.url.as_str().replace("/login?", "/consent?");
+    let logout = format!("{}/end_session", web.issuer);
+    for url in [login.url.as_str(), &consent, &logout] {
+        for fields in [&[("csrf", "x")][..], &[("csrf", "x"), ("csrf", "x")], &[]] {
+            let answer = Http::new().post_form(url, fields).await;
+            assert!(!answer.headers.contains_key("set-cookie"), "{url}: {}", answer.status);
+        }
+    }
+    let form = login.form("login-form").set("username", ALICE.0).set("password", ALICE.1);
+    let next = browser.submit(&login, &form.press("login-submit")).await;
+    let consent = browser.settle(next).await;
+    let form = consent.form("consent-form").press("consent-allow");
+    pending.code(&browser.submit(&consent, &form).await, &web);
 }
 
 async fn to_consent(

@@ -90,6 +90,33 @@ async fn prompt_none_is_answered_by_a_redirect_while_the_database_is_away() {
     assert!(page.status() == 503 && !page.redirects(), "{}", page.status());
 }
 
+/// Whoever is signed in asks for codes as fast as he likes, and redeems none: a session has sixteen that wait.
+#[tokio::test]
+async fn of_the_codes_that_wait_in_a_session_the_newest_sixteen_are_good() {
+    let world = World::start().await;
+    let web = world.web();
+    let mut browser = Browser::new();
+    world.authorize(&mut browser, &web, "openid", "before").await;
+    let mut codes = Vec::new();
+    for _ in 0..18 {
+        let pending = web.begin("openid", "silent").param("prompt", "none");
+        let page = browser.get(&pending.url()).await;
+        codes.push((pending.code(&page, &web), pending));
+        // The order is that of the seconds.
+        world.clock.advance(1);
+    }
+    for (number, (code, pending)) in codes.iter().enumerate() {
+        let status = if number < 2 { 400 } else { 200 };
+        web.redeem(code, pending).await.expect(status);
+    }
+    // What was redeemed waits no more.
+    for _ in 0..3 {
+        let pending = web.begin("openid", "silent").param("prompt", "none");
+        let page = browser.get(&pending.url()).await;
+        web.redeem(&pending.code(&page, &web), &pending).await.expect(200);
+    }
+}
+
 #[tokio::test]
 async fn prompt_none_keeps_no_company_and_unknown_values_are_refused() {
     let world = World::start().await;

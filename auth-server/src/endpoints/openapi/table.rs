@@ -116,7 +116,11 @@ const LOGIN_FORM: &[Named] = &[
     ("password", false, "The password"),
     ("action", false, "sign-in or cancel"),
 ];
-const CONSENT_FORM: &[Named] = &[CSRF, ("decision", false, "allow or deny")];
+const CONSENT_FORM: &[Named] = &[
+    CSRF,
+    ("question", false, "What the page asked; an answer to anything else is asked again"),
+    ("decision", false, "allow or deny"),
+];
 const TOKEN_FIELD: &[Named] =
     &[("access_token", false, "The token, unless it stands in the header")];
 

@@ -93,6 +93,8 @@ pub struct ConsentPage<'a> {
     pub action: String,
     /// Against forged forms.
     pub csrf: String,
+    /// What the answer is to.
+    pub question: String,
     /// Who asks.
     pub client: ClientInfo<'a>,
     /// For what.

@@ -104,7 +104,13 @@ impl<'a> Visit<'a> {
         open(self.app, request, self.now).ok_or(PageFault::Expired)
     }
 
-    /// Gives the browser its cookie, if it is new.
+    /// The answer to a form. A browser that looks new gets no cookie here: a form of another site brings none of ours, and a fresh one would
+    /// replace the one that was held back, and so spoil every page that stands open.
+    pub fn answer_form(&self, answer: Result<HttpResponse, impl Into<Halt>>) -> HttpResponse {
+        answer.unwrap_or_else(|halt| halt.into().answer(self.app))
+    }
+
+    /// The answer to a request for a page. Gives the browser its cookie, if it is new.
     pub fn finish(&self, answer: Result<HttpResponse, impl Into<Halt>>) -> HttpResponse {
         let mut response = answer.unwrap_or_else(|halt| halt.into().answer(self.app));
         if let Some(cookie) = self.browser.cookie(self.app)
