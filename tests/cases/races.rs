@@ -11,6 +11,9 @@ use tests::client::{Client, Pending};
 use tests::http::{Answer, Http, send};
 use tests::world::{ALICE, World};
 
+/// How many codes may wait in one session.
+const WAITING: usize = 16;
+
 /// All at once, each in a task of its own.
 async fn at_once<F, T>(times: usize, make: impl Fn(usize) -> F) -> Vec<T>
 where
@@ -141,13 +144,14 @@ async fn parallel_consents_give_codes_that_are_each_good_once() {
     let next = browser.submit(&login, &form.press("login-submit")).await;
     let consent = browser.settle(next).await;
     let form = consent.form("consent-form").press("consent-allow");
-    let pages = at_once(32, |_| {
+    // As many as may wait in one session.
+    let pages = at_once(WAITING, |_| {
         let (mut browser, consent, form) = (browser.clone(), consent.clone(), form.clone());
         async move { browser.submit(&consent, &form).await }
     })
     .await;
     let codes: BTreeSet<_> = pages.iter().map(|page| pending.code(page, &web)).collect();
-    assert_eq!(codes.len(), 32);
+    assert_eq!(codes.len(), WAITING);
     for code in &codes {
         web.redeem(code, &pending).await.expect(200);
     }
@@ -185,26 +189,32 @@ async fn parallel_sign_ins_in_one_browser_leave_it_signed_in() {
     assert!(last.settle(page).await.element("consent-form").is_some());
 }
 
-/// Codes by the thousand, each by a request of its own in Alice's browser.
-async fn codes(world: &World, web: &Client, count: usize) -> Vec<(String, Pending)> {
+/// The cookies of a browser in which Alice is signed in and has allowed `web`.
+async fn cookies(world: &World, web: &Client) -> String {
     let mut browser = Browser::new();
+    // The code that waits here from now on is the oldest: it makes room for the others.
     world.authorize(&mut browser, web, "documents:read", "first").await;
-    let cookie = ["as_session", "as_browser"]
-        .map(|name| format!("{name}={}", browser.cookie("127.0.0.1", name).unwrap()))
-        .join("; ");
+    let cookie = |name| format!("{name}={}", browser.cookie("127.0.0.1", name).unwrap());
+    ["as_session", "as_browser"].map(cookie).join("; ")
+}
+
+/// As many codes as may wait in all of these browsers, each by a request of its own.
+async fn codes(web: &Client, browsers: &Arc<Vec<String>>) -> Vec<(String, Pending)> {
     let next = Arc::new(AtomicUsize::new(0));
     let gathered = at_once(64, |_| {
-        let (http, web, cookie, next) = (Http::new(), web.clone(), cookie.clone(), next.clone());
+        let (http, web) = (Http::new(), web.clone());
+        let (browsers, next) = (browsers.clone(), next.clone());
         async move {
             let mut codes = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
+                if number >= browsers.len() * WAITING {
                     return codes;
                 }
+                let cookie = &browsers[number % browsers.len()];
                 let pending = web.begin("documents:read", &number.to_string());
                 let request =
-                    http.request(reqwest::Method::GET, &pending.url()).header("Cookie", &cookie);
+                    http.request(reqwest::Method::GET, &pending.url()).header("Cookie", cookie);
                 let answer = send(request).await.expect(303);
                 let location = url::Url::parse(answer.header("Location")).unwrap();
                 let code = location.query_pairs().find(|(name, _)| name == "code");
@@ -218,30 +228,36 @@ async fn codes(world: &World, web: &Client, count: usize) -> Vec<(String, Pendin
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_codes_redeemed_by_sixty_four_clients_none_lost_none_doubled() {
-    const COUNT: usize = 10_000;
+    const BROWSERS: usize = 25;
+    const WAVES: usize = 25;
+    const COUNT: usize = BROWSERS * WAVES * WAITING;
     let world = World::start().await;
     let web = world.web();
-    let codes = codes(&world, &web, COUNT).await;
-    let distinct: BTreeSet<_> = codes.iter().map(|(code, _)| code).collect();
-    assert_eq!(distinct.len(), COUNT);
-    let codes = Arc::new(codes);
-    let next = Arc::new(AtomicUsize::new(0));
-    let answers: Vec<Answer> = at_once(64, |_| {
-        // A client of its own: its own connection.
-        let web = world.web();
-        let (codes, next) = (codes.clone(), next.clone());
-        async move {
-            let mut answers = Vec::new();
-            while let Some((code, pending)) = codes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                answers.push(web.redeem(code, pending).await);
+    let mut browsers = Vec::new();
+    for _ in 0..BROWSERS {
+        browsers.push(cookies(&world, &web).await);
+    }
+    let browsers = Arc::new(browsers);
+    let (mut all, mut answers) = (BTreeSet::new(), Vec::new());
+    for _ in 0..WAVES {
+        let codes = Arc::new(codes(&web, &browsers).await);
+        all.extend(codes.iter().map(|(code, _)| code.clone()));
+        let next = Arc::new(AtomicUsize::new(0));
+        let redeemed = at_once(64, |_| {
+            // A client of its own: its own connection.
+            let web = world.web();
+            let (codes, next) = (codes.clone(), next.clone());
+            async move {
+                let mut answers = Vec::new();
+                while let Some((code, pending)) = codes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    answers.push(web.redeem(code, pending).await);
+                }
+                answers
             }
-            answers
-        }
-    })
-    .await
-    .into_iter()
-    .flatten()
-    .collect();
+        });
+        answers.extend(redeemed.await.into_iter().flatten());
+    }
+    assert_eq!(all.len(), COUNT);
     assert_eq!(answers.len(), COUNT);
     assert_eq!(with_status(&answers, 200), COUNT);
     for name in ["access_token", "refresh_token"] {
