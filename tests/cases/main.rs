@@ -4,6 +4,7 @@ mod attacks;
 mod chromium;
 mod cli;
 mod documents;
+mod faults;
 mod flows;
 mod foreign_app;
 mod house;

@@ -3,11 +3,12 @@
 use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::DatabaseError;
+use crate::job::Kind;
 
 const LOCKED: &str = "another process holds the lock";
 
 /// Translates the failure of a statement. SQLite's messages name tables and columns, not values.
-pub(super) fn statement(error: &Error, sql: &'static str) -> DatabaseError {
+pub(super) fn statement(error: &Error, sql: &'static str, kind: Kind) -> DatabaseError {
     match error {
         Error::InvalidColumnType(..) | Error::Utf8Error(..) => {
             return DatabaseError::Corrupt(format!("{error}, reading: {sql}"));
@@ -21,6 +22,10 @@ pub(super) fn statement(error: &Error, sql: &'static str) -> DatabaseError {
         Some(ErrorCode::DiskFull) => DatabaseError::Unavailable("the disk is full"),
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
             DatabaseError::Unavailable("the disk failed")
+        }
+        // Our reads ask for it; if a write meets it, the file or its file system was closed off.
+        Some(ErrorCode::ReadOnly) if kind == Kind::Write => {
+            DatabaseError::Unavailable("the file is read-only")
         }
         Some(ErrorCode::OutOfMemory) => DatabaseError::Unavailable("memory is short"),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

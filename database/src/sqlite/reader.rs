@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::session::SqliteSession;
 use super::{RETRIES, control, fault};
-use crate::job::Job;
+use crate::job::{Job, Kind};
 use crate::queue::Queue;
 use crate::statistics::Gauges;
 use crate::{DatabaseError, Options, clock};
@@ -41,9 +41,9 @@ impl Reader {
         let mut attempt = 0;
         loop {
             if let Err(error) = control(&self.connection, "BEGIN") {
-                return job.refuse(fault::statement(&error, "BEGIN"));
+                return job.refuse(fault::statement(&error, "BEGIN", Kind::Read));
             }
-            let mut session = SqliteSession::new(&self.connection);
+            let mut session = SqliteSession::new(&self.connection, Kind::Read);
             // Keep or undo is the same here: nothing was written.
             let _verdict = job.run(&mut session, self.slow);
             let met_a_lock = session.met_a_lock();

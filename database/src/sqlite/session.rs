@@ -4,7 +4,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Error, params_from_iter};
 
 use super::fault;
-use crate::job::Session;
+use crate::job::{Kind, Session};
 use crate::migrate::Dialect;
 use crate::{DatabaseError, Row, Sql, Value};
 
@@ -15,13 +15,14 @@ static DIALECT: Dialect =
 /// Lives as long as one closure runs once.
 pub(super) struct SqliteSession<'c> {
     connection: &'c Connection,
+    kind: Kind,
     failure: Option<DatabaseError>,
     met_a_lock: bool,
 }
 
 impl<'c> SqliteSession<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { connection, failure: None, met_a_lock: false }
+    pub(super) fn new(connection: &'c Connection, kind: Kind) -> Self {
+        Self { connection, kind, failure: None, met_a_lock: false }
     }
 
     /// Was the first failure a foreign lock? Then, after the rollback, the unit may run again.
@@ -40,7 +41,7 @@ impl<'c> SqliteSession<'c> {
         }
         action(self.connection).map_err(|error| {
             self.met_a_lock = fault::is_busy(&error);
-            self.failure.insert(fault::statement(&error, sql)).clone()
+            self.failure.insert(fault::statement(&error, sql, self.kind)).clone()
         })
     }
 }

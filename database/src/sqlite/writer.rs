@@ -15,7 +15,7 @@ use rusqlite::{Connection, Error};
 
 use super::session::SqliteSession;
 use super::{RETRIES, control, fault};
-use crate::job::{Job, Session, Verdict};
+use crate::job::{Job, Kind, Session, Verdict};
 use crate::queue::Queue;
 use crate::statistics::Gauges;
 use crate::{DatabaseError, Options, clock};
@@ -70,7 +70,7 @@ impl Writer {
     /// One transaction around the first job and whatever is queued by now.
     fn batch(&self, first: Job, queue: &Queue) {
         if let Err(error) = self.begin(&first) {
-            return first.refuse(fault::statement(&error, "BEGIN IMMEDIATE"));
+            return first.refuse(fault::statement(&error, "BEGIN IMMEDIATE", Kind::Write));
         }
         let ends_at = clock::now() + self.batch_time;
         let mut jobs = Vec::new();
@@ -117,7 +117,7 @@ impl Writer {
     /// Runs one closure so that its failure undoes its own changes and no other.
     fn unit(&self, job: &mut Job) -> Result<Verdict, Lost> {
         control(&self.connection, "SAVEPOINT unit")?;
-        let mut session = SqliteSession::new(&self.connection);
+        let mut session = SqliteSession::new(&self.connection, Kind::Write);
         let verdict = job.run(&mut session, self.slow);
         // After some errors (disk full, I/O) SQLite ends the whole transaction by itself; going
         // on would run each further unit in a transaction of its own, and commit half a batch.

@@ -40,7 +40,8 @@ impl Observer {
 fn draw(dice: &mut ChaCha12Rng, tokens: usize) -> Op {
     // The newest token, and now and then the one before.
     let newest = tokens.checked_sub(1);
-    let name = newest.map(|newest| newest.saturating_sub(usize::from(dice.next_u32() % 4 == 0)));
+    let name =
+        newest.map(|newest| newest.saturating_sub(usize::from(dice.next_u32().is_multiple_of(4))));
     let Some(name) = name else { return Op::Redeem };
     match dice.next_u32() % 48 {
         0 => Op::Redeem,

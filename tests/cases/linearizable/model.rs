@@ -49,14 +49,12 @@ impl Family {
     /// The refresh token of the current generation is told. The first time anybody sees it, its name is free.
     fn tell(&mut self, generation: usize, told: Ret) -> bool {
         let Ret::Tokens(name) = told else { return false };
-        match self.names.get(generation) {
-            Some(known) => *known == name,
-            None => {
-                let is_new = !self.names.contains(&name);
-                self.names.push(name);
-                is_new
-            }
+        if let Some(known) = self.names.get(generation) {
+            return *known == name;
         }
+        let is_new = !self.names.contains(&name);
+        self.names.push(name);
+        is_new
     }
 
     fn end(&mut self, told: Ret) -> bool {

@@ -1,0 +1,42 @@
+//! What breaks under a server: its disk, its file, a row of it, the clock. The answer is a clear error or the right one, never a wrong one.
+//!
+//! These are about an SQLite file; PostgreSQL's outages are in `postgres`.
+
+mod clock;
+mod room;
+mod rows;
+mod torn;
+
+use database::{Database, DatabaseError};
+use tests::background;
+use tests::engine::Engine;
+use tests::http::Answer;
+use tests::world::World;
+
+/// The handle of the running authorization server.
+fn database(world: &World) -> Database {
+    world.auth.running.app().database.clone()
+}
+
+/// Runs one statement on the server's own writing connection.
+async fn tamper(world: &World, statement: &'static str) -> Vec<database::Row> {
+    let database = database(world);
+    background::run(async move {
+        let written = database.write(move |sql| sql.query(statement, &[])).await;
+        written.unwrap_or_else(|error: DatabaseError| panic!("{statement}: {error}"))
+    })
+    .await
+}
+
+/// The store cannot be written: 503, and when to ask again.
+#[track_caller]
+fn is_put_off(answer: &Answer) {
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.headers.contains_key("retry-after"));
+    assert_eq!(answer.error(), "temporarily_unavailable");
+}
+
+/// These take the file itself apart, so on PostgreSQL there is nothing to do for them.
+fn on_a_file() -> bool {
+    Engine::chosen() == Engine::Sqlite
+}
