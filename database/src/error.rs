@@ -32,6 +32,9 @@ pub enum DatabaseError {
     /// The stored schema and the known migrations do not fit each other.
     #[error("migration refused: {0}")]
     Migration(String),
+    /// It was moved elsewhere, is being moved, or is an unfinished copy: no server starts on it. The message says what to do.
+    #[error("{0}")]
+    Fenced(String),
     /// This build cannot do what was asked.
     #[error("unsupported: {0}")]
     Unsupported(String),

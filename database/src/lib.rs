@@ -29,6 +29,7 @@ mod queue;
 mod sql;
 mod sqlite;
 mod statistics;
+pub mod transfer;
 
 #[cfg(test)]
 mod contract;
@@ -114,12 +115,22 @@ impl Database {
     /// start at once. Refuses a history that is not a prefix of `migrations`: an applied one was
     /// edited, or a newer build has been here.
     ///
-    /// Creates the tables `migration` and `guard`; migrations may add rows to the latter:
+    /// Refuses a database that was moved elsewhere, or is an unfinished copy (see [`transfer`]).
+    ///
+    /// Creates the tables `migration`, `fence` and `guard`; migrations may add rows to the latter:
     /// `INSERT INTO guard (name, version) VALUES ('keys', 0);`.
     pub async fn migrate(&self, migrations: &'static [Migration]) -> Result<(), DatabaseError> {
+        self.bring_up(migrations, migrate::prepare).await
+    }
+
+    async fn bring_up(
+        &self,
+        migrations: &'static [Migration],
+        prepare: fn(&mut dyn Session) -> Result<(), DatabaseError>,
+    ) -> Result<(), DatabaseError> {
         let caller = Location::caller();
         migrate::check(migrations)?;
-        self.submit(Kind::Write, caller, migrate::prepare).await?;
+        self.submit(Kind::Write, caller, prepare).await?;
         let step = move |session: &mut dyn Session| migrate::step(session, migrations);
         while let Some(name) = self.submit(Kind::Write, caller, step).await? {
             log::info!(name; "migration applied");

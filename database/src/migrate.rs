@@ -11,7 +11,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::job::Session;
-use crate::{DatabaseError, Row};
+use crate::{DatabaseError, Row, Sql, transfer};
 
 /// One step of a schema, written once for every engine.
 ///
@@ -64,12 +64,28 @@ pub(crate) fn check(known: &[Migration]) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// The first unit: makes the guard's row exist, alone, so that everything after can wait at it.
+/// The first unit: makes the guard's row exist, alone, so that everything after can wait at it. Not where a fence stands.
 pub(crate) fn prepare(session: &mut dyn Session) -> Result<(), DatabaseError> {
     session.be_patient()?;
+    transfer::found(session)?;
+    transfer::heed(session)?;
+    prepare_copy(session)
+}
+
+/// The same for a copy that is being made, whose fence is ours.
+pub(crate) fn prepare_copy(session: &mut dyn Session) -> Result<(), DatabaseError> {
     run(session, CREATE_GUARD)?;
     session.execute(INSERT_GUARD, &[])?;
     Ok(())
+}
+
+/// Is everything applied that is known? The database must have a history.
+pub(crate) fn is_current(
+    sql: &mut dyn Sql,
+    known: &'static [Migration],
+) -> Result<bool, DatabaseError> {
+    let applied = sql.query(HISTORY, &[])?;
+    Ok(next(&applied, known)?.is_none())
 }
 
 /// Each further unit: applies the next migration under the guard; `None` when there is none left.
@@ -124,7 +140,7 @@ fn checksum(sql: &str) -> [u8; 32] {
     Sha256::digest(sql.replace("\r\n", "\n")).into()
 }
 
-fn run(session: &mut dyn Session, sql: &str) -> Result<(), DatabaseError> {
+pub(crate) fn run(session: &mut dyn Session, sql: &str) -> Result<(), DatabaseError> {
     translate(sql, session.dialect()).iter().try_for_each(|statement| session.define(statement))
 }
 

@@ -121,6 +121,11 @@ impl Row {
         Self { values }
     }
 
+    /// All columns.
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     /// The integer in a column.
     pub fn int(&self, column: usize) -> Result<i64, DatabaseError> {
         self.opt_int(column)?.ok_or_else(|| mismatch(column, "an integer", &Value::Null))

@@ -72,7 +72,7 @@ pub(crate) trait Stage: Sized {
 }
 
 /// A file in a folder that goes away with the test.
-struct SqliteFile(tempfile::TempDir);
+pub(crate) struct SqliteFile(tempfile::TempDir);
 
 impl Stage for SqliteFile {
     async fn empty() -> Option<Self> {

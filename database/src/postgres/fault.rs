@@ -7,6 +7,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::DatabaseError;
 use crate::job::Kind;
+use crate::transfer::FENCED;
 
 /// Translates the failure of a statement. Only the primary message is used: it names tables and columns, while DETAIL holds values.
 pub(super) fn statement(error: &Error, sql: &str, text: &'static str, kind: Kind) -> DatabaseError {
@@ -34,6 +35,7 @@ pub(super) fn statement(error: &Error, sql: &str, text: &'static str, kind: Kind
         "58" => DatabaseError::Unavailable("the database server's disk failed"),
         "40" => DatabaseError::Unavailable("the unit met others again and again"),
         "XX" => DatabaseError::Corrupt(fault.message().to_owned()),
+        _ if code.code() == "FENCE" => DatabaseError::Unavailable(FENCED),
         _ if *code == SqlState::LOCK_NOT_AVAILABLE => {
             DatabaseError::Unavailable("another unit holds the lock")
         }

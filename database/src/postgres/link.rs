@@ -28,7 +28,7 @@ impl Link {
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 // The unit that was on its way tells the rest.
-                log::warn!(error = fault::in_words(&error); "a connection to the database broke");
+                log::warn!(error:% = fault::in_words(&error); "a connection to the database broke");
             }
         });
         Self { client, statements: HashMap::new(), driver }

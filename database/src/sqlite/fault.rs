@@ -4,6 +4,7 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::DatabaseError;
 use crate::job::Kind;
+use crate::transfer::FENCED;
 
 const LOCKED: &str = "another process holds the lock";
 
@@ -30,6 +31,13 @@ pub(super) fn statement(error: &Error, sql: &'static str, kind: Kind) -> Databas
         Some(ErrorCode::OutOfMemory) => DatabaseError::Unavailable("memory is short"),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             DatabaseError::Corrupt(error.to_string())
+        }
+        // No schema of ours has a trigger but a fence.
+        Some(ErrorCode::ConstraintViolation)
+            if error.sqlite_error().map(|e| e.extended_code)
+                == Some(ffi::SQLITE_CONSTRAINT_TRIGGER) =>
+        {
+            DatabaseError::Unavailable(FENCED)
         }
         // A text in a column of integers is a bug, not a conflict of data.
         Some(ErrorCode::ConstraintViolation)

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::job::Kind;
+use crate::job::{Kind, Session};
 use crate::machine::Machine;
 use crate::statistics::Gauges;
 use crate::{DatabaseError, Options, Synchronous, clock};
 use checkpoint::{Bell, Checkpointer};
 use fault::is_busy;
 use reader::Reader;
+use session::SqliteSession;
 use writer::Writer;
 
 /// Statements that each connection keeps prepared; both servers have fewer.
@@ -67,6 +68,14 @@ pub(crate) fn start(path: &Path, options: &Options) -> Result<Machine, DatabaseE
         drop(hold);
     })?;
     Ok(machine)
+}
+
+/// Runs something on a database of its own that never reaches a disk.
+pub(crate) fn in_memory<T>(
+    work: impl FnOnce(&mut dyn Session) -> Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
+    let connection = Connection::open_in_memory().map_err(fault::open)?;
+    work(&mut SqliteSession::new(&connection, Kind::Write))
 }
 
 /// The file holds hashes, sealed keys and personal data: its owner alone may read it. SQLite
