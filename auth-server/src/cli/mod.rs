@@ -2,10 +2,12 @@
 
 pub mod account;
 pub mod apply;
+pub mod backup;
 pub mod client;
 pub mod config;
 pub mod healthcheck;
 pub mod key;
+pub mod move_database;
 pub mod output;
 pub mod serve;
 
@@ -13,6 +15,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use database::transfer::TransferFault;
 use database::{Database, DatabaseError, DatabaseUrl};
 use shared_types::{Clock, SystemClock};
 
@@ -58,6 +61,17 @@ impl From<DatabaseError> for CliError {
     }
 }
 
+impl From<TransferFault> for CliError {
+    fn from(fault: TransferFault) -> Self {
+        match fault {
+            TransferFault::Refused(message) => Self::Faults(vec![message]),
+            // As at the start of a server.
+            TransferFault::Database(error) => StartFault::from(error).into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
 impl From<StartFault> for CliError {
     fn from(fault: StartFault) -> Self {
         match fault.status() {
@@ -85,11 +99,7 @@ pub struct Workbench {
 impl Workbench {
     /// Opens the database with the patience of a command: it waits 30 s for a lock that a server may hold.
     pub async fn open(settings: Settings) -> Result<Self, CliError> {
-        let options = database::Options {
-            connect_timeout: settings.postgres.connect_timeout,
-            ..database::Options::for_tools()
-        };
-        let database = app::open_database(&settings, &options).await?;
+        let database = app::open_database(&settings, &tool_options(&settings)).await?;
         let random: Arc<dyn SecureRandom> = Arc::new(OsRandom);
         let vault = app::open_vault(&settings, &database, &*random).await?;
         Ok(Self { settings, database, vault, clock: Arc::new(SystemClock), random })
@@ -98,6 +108,14 @@ impl Workbench {
     /// Waits until everything written is durable and closes the database.
     pub async fn close(self) {
         self.database.close().await;
+    }
+}
+
+/// How a command opens a database beside a running server.
+fn tool_options(settings: &Settings) -> database::Options {
+    database::Options {
+        connect_timeout: settings.postgres.connect_timeout,
+        ..database::Options::for_tools()
     }
 }
 
@@ -111,6 +129,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => in_runtime(serve::run(settings, &args)),
         Command::Config(args) => config::run(&settings, &args),
         Command::Healthcheck(args) => healthcheck::run(&settings, &args),
+        Command::Move(args) => in_runtime(move_database::run(&settings, args)),
+        Command::Backup(args) => in_runtime(backup::run(&settings, args)),
         Command::Apply(args) => apply_beside_the_server(settings, &args),
         Command::Account(args) => args.checked().and_then(|args| {
             beside_the_server(settings, args.may_begin(), async move |bench| {

@@ -8,7 +8,7 @@ use service::settings::Refusal;
 use super::check;
 use super::keys::{KEYS, Key, PREFIX};
 use super::{Settings, sources};
-use crate::cli::{account, apply, client, config, healthcheck, key, serve};
+use crate::cli::{account, apply, backup, client, config, healthcheck, key, move_database, serve};
 
 /// What the program is asked to do.
 #[derive(Debug, clap::Subcommand)]
@@ -23,6 +23,10 @@ pub enum Command {
     Client(client::Args),
     /// Manage signature keys
     Key(key::Args),
+    /// Copy the database into one SQLite file while the server runs
+    Backup(backup::Args),
+    /// Move everything to another database, SQLite or PostgreSQL
+    Move(move_database::Args),
     /// Print the effective settings as TOML, secrets hidden
     Config(config::Args),
     /// Ask the running server whether it is ready: exit status 0 only then

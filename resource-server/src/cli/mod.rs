@@ -1,16 +1,21 @@
 //! The commands: one file each.
 
+pub mod backup;
 pub mod explain;
 pub mod healthcheck;
+pub mod move_database;
 pub mod preflight;
 pub mod serve;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::config::Command;
+use database::Options;
+use database::transfer::TransferFault;
 
 use crate::app::StartFault;
+use crate::config::{Command, Settings};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,17 @@ impl CliError {
     }
 }
 
+impl From<TransferFault> for CliError {
+    fn from(fault: TransferFault) -> Self {
+        match fault {
+            TransferFault::Refused(message) => Self::Faults(vec![message]),
+            // As at the start of a server.
+            TransferFault::Database(error) => StartFault::from(error).into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
 impl From<StartFault> for CliError {
     fn from(fault: StartFault) -> Self {
         match fault.status() {
@@ -40,6 +56,11 @@ impl From<StartFault> for CliError {
             _ => Self::Failed(fault.to_string()),
         }
     }
+}
+
+/// How a command opens a database beside a running server.
+fn tool_options(settings: &Settings) -> Options {
+    Options { connect_timeout: settings.postgres.connect_timeout, ..Options::for_tools() }
 }
 
 /// Runs the program with the arguments of the command line, the program's name first. Status 2: the settings do not hold, nothing was started.
@@ -51,6 +72,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match command {
         Command::Serve => in_runtime(serve::run(settings)),
         Command::Healthcheck(args) => healthcheck::run(&settings, &args),
+        Command::Move(args) => in_runtime(move_database::run(&settings, args)),
+        Command::Backup(args) => in_runtime(backup::run(&settings, args)),
         Command::Explain(args) => in_runtime(explain::run(settings, args)),
     };
     match outcome {
@@ -60,6 +83,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.status())
         }
     }
+}
+
+/// Prints the answer of a command; a document is indented.
+fn print(answer: impl std::fmt::Display) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{answer}")
+        .and_then(|()| out.flush())
+        .map_err(|error| CliError::Failed(format!("standard output: {error}")))
 }
 
 #[expect(clippy::print_stderr, reason = "a command speaks to whoever called it")]

@@ -11,7 +11,7 @@ use toml::Value;
 
 use super::Settings;
 use super::keys::{Draft, KEYS, Key, PREFIX, finish};
-use crate::cli::{explain, healthcheck};
+use crate::cli::{backup, explain, healthcheck, move_database};
 
 /// What the program is asked to do.
 #[derive(Debug, clap::Subcommand)]
@@ -20,6 +20,10 @@ pub enum Command {
     Serve,
     /// Ask the running server whether it is ready: exit status 0 only then
     Healthcheck(healthcheck::Args),
+    /// Copy the database into one SQLite file while the server runs
+    Backup(backup::Args),
+    /// Move everything to another database, SQLite or PostgreSQL
+    Move(move_database::Args),
     /// Check a token in words, one line a check: exit status 1 if the request would be refused
     Explain(explain::Args),
 }
@@ -50,7 +54,7 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<(Command, Settin
     Ok((cli.command, settings))
 }
 
-/// Every command takes every setting: `healthcheck` and `explain` look at the server that `serve` runs.
+/// Every command takes every setting: the others look at the server that `serve` runs.
 fn command() -> clap::Command {
     let file = Arg::new("config")
         .long("config")

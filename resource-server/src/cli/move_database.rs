@@ -1,0 +1,79 @@
+//! `resource-server move`: everything to another database, on either engine, while the servers go on reading.
+
+use std::path::PathBuf;
+
+use database::{DatabaseUrl, transfer};
+use serde_json::{Value, json};
+
+use super::{CliError, print};
+use crate::config::Settings;
+use crate::store::MIGRATIONS;
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The database to move, as the setting `database` names it
+    #[arg(long, value_name = "URL")]
+    from: DatabaseUrl,
+    /// Where it goes: a database without tables, or a file that is not there
+    #[arg(long, value_name = "URL", required_unless_present = "release")]
+    to: Option<DatabaseUrl>,
+    /// Make --from usable again after a move that was broken off, or to give one up
+    #[arg(long, conflicts_with = "to")]
+    release: bool,
+    /// One line: the password for --from
+    #[arg(long, value_name = "FILE")]
+    from_password_file: Option<PathBuf>,
+    /// One line: the password for --to
+    #[arg(long, value_name = "FILE", requires = "to")]
+    to_password_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Moves, or releases.
+pub async fn run(settings: &Settings, args: Args) -> Result<(), CliError> {
+    let options = super::tool_options(settings);
+    let from = with_password(args.from, args.from_password_file)?;
+    let Some(to) = args.to else {
+        let peer = transfer::release(&from, &options).await?;
+        return released(&from, peer.as_deref(), args.json);
+    };
+    let to = with_password(to, args.to_password_file)?;
+    let counted = transfer::relocate(&from, &to, MIGRATIONS, &options).await?;
+    if args.json {
+        let tables: Vec<Value> = counted
+            .iter()
+            .map(|of| json!({ "table": of.table, "rows": of.rows, "checksum": of.hex() }))
+            .collect();
+        let answer = json!({ "from": from.to_string(), "to": to.to_string(), "tables": tables });
+        return print(format_args!("{answer:#}"));
+    }
+    for of in &counted {
+        print(format_args!("{}\t{} rows\t{}", of.table, of.rows, of.hex()))?;
+    }
+    print(format_args!("moved: stop the servers on {from}, then start them with --database {to}"))
+}
+
+fn with_password(url: DatabaseUrl, file: Option<PathBuf>) -> Result<DatabaseUrl, CliError> {
+    match file {
+        None => Ok(url),
+        Some(file) => {
+            url.with_password_file(&file).map_err(|fault| CliError::Faults(vec![fault.to_string()]))
+        }
+    }
+}
+
+fn released(from: &DatabaseUrl, peer: Option<&str>, as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        let answer = json!({ "released": peer.is_some(), "to": peer });
+        return print(format_args!("{answer:#}"));
+    }
+    match peer {
+        None => print(format_args!("{from} was not being moved")),
+        Some(peer) => {
+            print(format_args!("{from} takes writes again; use it or {peer}, never both"))
+        }
+    }
+}
