@@ -111,6 +111,8 @@ fn database_registry(statistics: &database::Statistics) -> Registry {
         ("reads", "Reads answered", statistics.reads),
         ("refused", "Jobs refused on arrival: the queue was full or closed", statistics.refused),
         ("dropped", "Jobs dropped before they started: late, or nobody waited", statistics.dropped),
+        ("statements", "Statements of units of work (PostgreSQL)", statistics.statements),
+        ("round_trips", "Waits for the server's answer (PostgreSQL)", statistics.round_trips),
     ];
     for (name, help, value) in counters {
         registry.register(name, help, ConstCounter::new(value));

@@ -1,0 +1,146 @@
+//! The table: for people, and as JSON for comparison over time.
+
+use serde_json::{Value, json};
+
+use crate::measure::{Round, median};
+use crate::rows::{Row, Target};
+use crate::signatures::Timings;
+
+/// What a row came to.
+#[derive(Debug)]
+pub struct Measured {
+    name: String,
+    engine: &'static str,
+    rate: f64,
+    bare_rate: f64,
+    /// Medians of the shares in each round.
+    share: f64,
+    cpu: f64,
+    bare_cpu: f64,
+    cpu_share: f64,
+    p50: f64,
+    p99: f64,
+    answers: u64,
+    counted: Vec<(&'static str, f64)>,
+    target: Option<(String, bool)>,
+}
+
+impl Measured {
+    /// Draws the rounds together; each is the row's and the bare endpoint's right before it.
+    pub fn of(
+        row: &Row,
+        engine: &'static str,
+        rounds: &[(Round, Round)],
+        counters: &[&'static str],
+        timings: &Timings,
+    ) -> Self {
+        let own = |of: fn(&Round) -> f64| median(rounds.iter().map(|(_, row)| of(row)));
+        let bare = |of: fn(&Round) -> f64| median(rounds.iter().map(|(bare, _)| of(bare)));
+        let share =
+            median(rounds.iter().map(|(bare, row)| row.outcome.rate() / bare.outcome.rate()));
+        let counted = counters.iter().enumerate().map(|(at, name)| {
+            let figures = rounds.iter().filter_map(|(_, row)| row.counted.get(at).copied());
+            (*name, median(figures))
+        });
+        let (cpu, bare_cpu) = (own(|round| round.cpu), bare(|round| round.cpu));
+        // Each round's own: the pair was measured side by side.
+        let cpu_share = median(rounds.iter().map(|(bare, row)| bare.cpu / row.cpu.max(1e-9)));
+        Self {
+            name: row.name.clone(),
+            engine,
+            rate: own(|round| round.outcome.rate()),
+            bare_rate: bare(|round| round.outcome.rate()),
+            share,
+            cpu,
+            bare_cpu,
+            cpu_share,
+            p50: own(|round| f64::from(round.outcome.percentile(0.50))),
+            p99: own(|round| f64::from(round.outcome.percentile(0.99))),
+            answers: rounds.iter().map(|(_, row)| row.outcome.answers).sum(),
+            counted: counted.collect(),
+            target: judge(row.target, cpu_share, cpu, bare_cpu, timings)
+                .filter(|_| engine == "sqlite"),
+        }
+    }
+
+    /// A line of the table.
+    pub fn line(&self) -> String {
+        let met = |met| if met { "met" } else { "NOT MET" };
+        let target = self.target.as_ref().map(|(text, good)| format!("{text}: {}", met(*good)));
+        let counted = self.counted.iter().map(|(name, each)| {
+            let name = name.trim_start_matches("database_").trim_end_matches("_total");
+            format!(" {name} {each:.3}")
+        });
+        let counted: String = counted.collect();
+        format!(
+            "{:<26}{:<9}{:>9.0}{:>9.0}{:>7.3}{:>9.1}{:>8.1}{:>7.3}{:>9.0}{:>9.0}  {}{counted}",
+            self.name,
+            self.engine,
+            self.rate,
+            self.bare_rate,
+            self.share,
+            self.cpu,
+            self.bare_cpu,
+            self.cpu_share,
+            self.p50,
+            self.p99,
+            target.unwrap_or_default(),
+        )
+    }
+
+    /// The same for machines.
+    pub fn json(&self) -> Value {
+        json!({
+            "row": self.name, "engine": self.engine, "answers": self.answers,
+            "rate": self.rate, "bare_rate": self.bare_rate, "share": self.share,
+            "cpu_micros": self.cpu, "bare_cpu_micros": self.bare_cpu, "cpu_share": self.cpu_share,
+            "p50_micros": self.p50, "p99_micros": self.p99,
+            "per_answer": self.counted.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "target": self.target.as_ref().map(|(text, met)| json!({ "text": text, "met": met })),
+        })
+    }
+}
+
+/// What stands above the lines.
+pub fn head() -> String {
+    format!(
+        "{:<26}{:<9}{:>9}{:>9}{:>7}{:>9}{:>8}{:>7}{:>9}{:>9}  {}",
+        "row",
+        "engine",
+        "per s",
+        "bare/s",
+        "share",
+        "cpu µs",
+        "bare",
+        "share",
+        "p50 µs",
+        "p99 µs",
+        "target"
+    )
+}
+
+/// Shares are judged by processor time: where the server's processor is the bottleneck they are those of the rates, and where the load or
+/// a neighbor of this machine is, the rates say nothing.
+fn judge(
+    target: Target,
+    share: f64,
+    cpu: f64,
+    bare_cpu: f64,
+    timings: &Timings,
+) -> Option<(String, bool)> {
+    let time = |operation| timings.get(operation).copied().unwrap_or(f64::NAN);
+    match target {
+        Target::None => None,
+        Target::Share(least) => Some((format!("cpu share at least {least:.2}"), share >= least)),
+        Target::Times(most, operation) => {
+            let times = cpu / time(operation);
+            let text = format!("cpu {times:.2} of {operation}, at most {most:.2}");
+            Some((text, times <= most))
+        }
+        Target::Added(most, operation) => {
+            let times = (cpu - bare_cpu) / time(operation);
+            let text = format!("added cpu {times:.2} of {operation}, at most {most:.2}");
+            Some((text, times <= most))
+        }
+    }
+}

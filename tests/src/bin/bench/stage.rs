@@ -1,0 +1,135 @@
+//! The processes of a measurement: the bare endpoints, one authorization server, a resource server for each algorithm.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use auth_server::Settings;
+use shared_types::Issuer;
+use tempfile::TempDir;
+use tests::engine::{MASTER_KEY, Store, write_master_key};
+use tests::processes::free_port;
+
+use crate::machine::Process;
+use crate::seed::Seeder;
+use crate::state::{Alg, declared};
+
+/// Everything that runs.
+#[derive(Debug)]
+pub struct Stage {
+    /// The bare endpoints.
+    pub bare: Process,
+    /// The authorization server.
+    pub auth: Process,
+    /// Resource servers by the algorithm of their tokens.
+    pub apis: BTreeMap<&'static str, Process>,
+    /// The authorization server's store, beside it.
+    pub seeder: Seeder,
+    /// Its issuer identifier.
+    pub issuer: String,
+    /// How to start the authorization server again.
+    pub auth_args: Vec<String>,
+    /// A database on PostgreSQL goes away with it.
+    pub store: Store,
+    /// The files; gone with it.
+    pub folder: TempDir,
+}
+
+impl Stage {
+    /// Starts everything; the authorization server's rows are on `postgres` if there is one, else in a file below `folder`.
+    pub async fn set(folder: Option<&Path>, postgres: Option<&str>) -> Result<Self> {
+        let folder = match folder {
+            Some(folder) => tempfile::tempdir_in(folder)?,
+            None => tempfile::tempdir()?,
+        };
+        let path = folder.path();
+        std::fs::write(path.join("state.toml"), declared())?;
+        let store = match postgres {
+            Some(server) => {
+                write_master_key(path);
+                Store::on(server).await
+            }
+            None => Store::file(path, "auth-server.db"),
+        };
+        let addr = free_addr();
+        let bare_args = ["bare".to_owned(), addr.to_string()];
+        let mut bare = Process::start(&bare_args, path, "bare.log", addr)?;
+        bare.until_ready("/hello")?;
+        let addr = free_addr();
+        let issuer = format!("http://{addr}");
+        let auth_args = auth_args(&issuer, addr, path, &store.url);
+        let auth = start_auth(&auth_args, path, addr)?;
+        let seeder = Seeder::open(settings(&issuer, path, &store)?).await?;
+        let mut apis = BTreeMap::new();
+        for alg in Alg::ALL {
+            apis.insert(alg.as_str(), start_api(alg, &issuer, path)?);
+        }
+        Ok(Self { bare, auth, apis, seeder, issuer, auth_args, store, folder })
+    }
+}
+
+fn free_addr() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+fn owned(args: &[&str]) -> Vec<String> {
+    args.iter().map(|&arg| arg.to_owned()).collect()
+}
+
+/// The conditions of all rows: the access log is on, to a file; metrics are on; no TLS. Passwords are hashed as cheaply as the
+/// settings allow, since hashes are not what is measured.
+fn auth_args(issuer: &str, addr: SocketAddr, folder: &Path, database: &str) -> Vec<String> {
+    let mut args = owned(&["auth-server", "serve", "--listen", &addr.to_string()]);
+    args.extend(owned(&["--issuer", issuer, "--database", database, "--workers", "1"]));
+    args.extend(owned(&["--master-key-file", &folder.join(MASTER_KEY).display().to_string()]));
+    args.extend(owned(&["--metrics-listen", &free_addr().to_string()]));
+    args.extend(owned(&["--apply", &folder.join("state.toml").display().to_string()]));
+    args.extend(owned(&["--argon2-memory-kib", "8", "--argon2-iterations", "1"]));
+    args.extend(owned(&["--argon2-queue", "1000"]));
+    args.extend(owned(&["--http-max-connections-per-address", "20000"]));
+    args
+}
+
+/// Starts the authorization server and waits for it.
+pub fn start_auth(args: &[String], folder: &Path, addr: SocketAddr) -> Result<Process> {
+    start_auth_timed(args, folder, addr).map(|(process, _)| process)
+}
+
+/// The same, with the time from its start until it was ready.
+pub fn start_auth_timed(
+    args: &[String],
+    folder: &Path,
+    addr: SocketAddr,
+) -> Result<(Process, Duration)> {
+    let mut process = Process::start(args, folder, "auth-server.log", addr)?;
+    let metrics = args.iter().skip_while(|arg| *arg != "--metrics-listen").nth(1);
+    process.metrics = metrics.and_then(|addr| addr.parse().ok());
+    let time = process.until_ready("/readyz")?;
+    Ok((process, time))
+}
+
+fn start_api(alg: Alg, issuer: &str, folder: &Path) -> Result<Process> {
+    let (addr, name) = (free_addr(), format!("resource-server-{}", alg.lower()));
+    let metrics = free_addr();
+    let database = format!("sqlite:{}", folder.join(format!("{name}.db")).display());
+    let mut args = owned(&["resource-server", "serve", "--listen", &addr.to_string()]);
+    args.extend(owned(&["--issuer", issuer, "--resource", &alg.resource()]));
+    args.extend(owned(&["--database", &database, "--workers", "1"]));
+    args.extend(owned(&["--metrics-listen", &metrics.to_string()]));
+    args.extend(owned(&["--http-max-connections-per-address", "20000"]));
+    let mut process = Process::start(&args, folder, &format!("{name}.log"), addr)?;
+    process.metrics = Some(metrics);
+    process.until_ready("/readyz")?;
+    Ok(process)
+}
+
+/// The settings of the server beside which the seeder works, as far as it uses them.
+fn settings(issuer: &str, folder: &Path, store: &Store) -> Result<Settings> {
+    let mut settings = Settings::new(Issuer::parse(issuer)?, store.database_url());
+    settings.master_key_file = Some(folder.join(MASTER_KEY));
+    settings.postgres.connections = 6;
+    settings.purge.batch = 500;
+    Ok(settings)
+}
