@@ -3,6 +3,7 @@
 mod attacks;
 mod chromium;
 mod cli;
+mod crash;
 mod documents;
 mod faults;
 mod flows;

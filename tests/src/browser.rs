@@ -7,7 +7,7 @@ use reqwest::header::{COOKIE, HeaderValue, SET_COOKIE};
 use url::Url;
 
 use crate::html::{self, Form, Tag};
-use crate::http::{Answer, Http, send};
+use crate::http::{Answer, Http, try_send};
 
 /// One browser: its cookies are its own.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +51,24 @@ impl Browser {
         self.send(Method::GET, &Url::parse(url).unwrap(), &[]).await
     }
 
+    /// Like [`get`](Self::get), for a server that may hang up.
+    pub async fn try_get(&mut self, url: &str) -> reqwest::Result<Page> {
+        self.try_send(Method::GET, &Url::parse(url).unwrap(), &[]).await
+    }
+
     /// Sends a form of `page`, as the person would by pressing its button.
     pub async fn submit(&mut self, page: &Page, form: &Form) -> Page {
+        self.try_submit(page, form).await.expect("an answer")
+    }
+
+    /// Like [`submit`](Self::submit), for a server that may hang up.
+    pub async fn try_submit(&mut self, page: &Page, form: &Form) -> reqwest::Result<Page> {
         let mut url = page.url.join(&form.action).unwrap();
         if form.method == "post" {
-            return self.send(Method::POST, &url, &form.fields).await;
+            return self.try_send(Method::POST, &url, &form.fields).await;
         }
         url.query_pairs_mut().clear().extend_pairs(&form.fields);
-        self.send(Method::GET, &url, &[]).await
+        self.try_send(Method::GET, &url, &[]).await
     }
 
     /// Opens where `page` redirects to.
@@ -111,6 +121,15 @@ impl Browser {
     }
 
     async fn send(&mut self, method: Method, url: &Url, fields: &[(String, String)]) -> Page {
+        self.try_send(method, url, fields).await.expect("an answer")
+    }
+
+    async fn try_send(
+        &mut self,
+        method: Method,
+        url: &Url,
+        fields: &[(String, String)],
+    ) -> reqwest::Result<Page> {
         let mut request = self.http.request(method.clone(), url.as_str());
         if method == Method::POST {
             // What browsers send with a form of a page whose referrer policy is no-referrer.
@@ -123,9 +142,9 @@ impl Browser {
         if !cookies.is_empty() {
             request = request.header(COOKIE, HeaderValue::from_bytes(&cookies).unwrap());
         }
-        let answer = send(request).await;
+        let answer = try_send(request).await?;
         self.keep(url, &answer);
-        Page { answer, url: url.clone() }
+        Ok(Page { answer, url: url.clone() })
     }
 
     fn cookies_for(&self, url: &Url) -> Vec<u8> {
