@@ -12,6 +12,7 @@ mod house;
 mod instances;
 mod jwks;
 mod linearizable;
+mod moving;
 mod oidc;
 mod openapi;
 mod operations;
