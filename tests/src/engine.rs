@@ -155,6 +155,15 @@ pub async fn execute(url: &str, sql: &str) -> Result<(), tokio_postgres::Error> 
     driver.await.expect("the driver does not panic").and(outcome)
 }
 
+/// Bytes as PostgreSQL writes them in text.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a text takes everything");
+        hex
+    })
+}
+
 /// The one value that a query gives, as text.
 pub async fn ask(url: &str, sql: &str) -> String {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

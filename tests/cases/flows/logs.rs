@@ -301,7 +301,7 @@ async fn no_secret_reaches_the_disk_in_clear() {
         let piece = secret.rsplit('.').next().unwrap();
         let piece = &piece.as_bytes()[..piece.len().min(24)];
         // The bytes of a column are written in hexadecimal.
-        let hex: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = tests::engine::hex(piece);
         for (place, bytes) in &places {
             let holds = |piece: &[u8]| bytes.windows(piece.len()).any(|window| window == piece);
             assert!(!holds(piece) && !holds(hex.as_bytes()), "{place} holds a secret");
