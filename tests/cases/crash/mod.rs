@@ -13,6 +13,7 @@ mod wire;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,9 +111,28 @@ struct Blows {
     done: [u64; 2],
     /// Kills that found a request under way.
     in_flight: AtomicU64,
+    /// What befalls the server's folder while it is down, by the number of the blow.
+    meanwhile: fn(&Path, u64),
 }
 
 impl Blows {
+    /// Prepares a run, and sets the clients to work.
+    async fn begin(
+        plan: &Plan,
+        mut realm: Realm,
+        cluster: Option<Arc<Cluster>>,
+    ) -> (Self, JoinSet<Vec<Visit>>) {
+        populate(&mut realm).await;
+        let run = Arc::new(Run::new(&realm.issuer, plan.seed));
+        let dice = ChaCha12Rng::seed_from_u64(plan.seed);
+        let mut tasks = JoinSet::new();
+        for number in 0..CLIENTS {
+            tasks.spawn(clients::work(run.clone(), number));
+        }
+        let (done, in_flight) = ([0; 2], AtomicU64::new(0));
+        (Self { realm, cluster, run, dice, done, in_flight, meanwhile: |_, _| {} }, tasks)
+    }
+
     /// Waits for some effects and a moment more, kills, and brings back.
     async fn strike(&mut self, number: u64) {
         self.run.light(i64::from(1 + self.dice.next_u32() % EFFECTS));
@@ -132,6 +152,7 @@ impl Blows {
                 self.realm.end(End::Killed).await;
                 self.done[0] += 1;
                 self.until_alone().await;
+                (self.meanwhile)(self.realm.folder(), number);
                 self.realm.restart_ended().await;
             }
         }
@@ -189,23 +210,9 @@ async fn until(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 /// The whole run.
-async fn survive(plan: Plan, mut realm: Realm, cluster: Option<Arc<Cluster>>) {
-    populate(&mut realm).await;
-    let run = Arc::new(Run::new(&realm.issuer, plan.seed));
-    let dice = ChaCha12Rng::seed_from_u64(plan.seed);
+async fn survive(plan: Plan, realm: Realm, cluster: Option<Arc<Cluster>>) {
     let extra = if cluster.is_some() { plan.kills / (POSTGRES_EVERY - 1) } else { 0 };
-    let mut blows = Blows {
-        realm,
-        cluster,
-        run: run.clone(),
-        dice,
-        done: [0; 2],
-        in_flight: AtomicU64::new(0),
-    };
-    let mut tasks = JoinSet::new();
-    for number in 0..CLIENTS {
-        tasks.spawn(clients::work(run.clone(), number));
-    }
+    let (mut blows, mut tasks) = Blows::begin(&plan, realm, cluster).await;
     for number in 0..plan.kills + extra {
         tokio::select! {
             () = blows.strike(number) => {}
@@ -215,7 +222,7 @@ async fn survive(plan: Plan, mut realm: Realm, cluster: Option<Arc<Cluster>>) {
             }
         }
     }
-    run.stop();
+    blows.run.stop();
     let visits: Vec<Visit> = tasks.join_all().await.into_iter().flatten().collect();
     let closed = visits.len();
     close(visits).await;
@@ -260,6 +267,36 @@ fn report(plan: &Plan, blows: &Blows, visits: usize) {
 #[test]
 fn the_server_and_the_ledger_agree_on_retries() {
     assert_eq!(RETRIES, ledger::RETRIES.to_string());
+}
+
+/// The first time it keeps a copy of the database, from then on it puts that back.
+fn forget(folder: &Path, blow: u64) {
+    for file in ["auth-server.db", "auth-server.db-wal"] {
+        let (file, kept) = (folder.join(file), folder.join(format!("{file}.kept")));
+        let (from, to) = if blow == 0 { (file, kept) } else { (kept, file) };
+        std::fs::copy(from, to).unwrap();
+    }
+    // The index of the log that lies there no more.
+    std::fs::remove_file(folder.join("auth-server.db-shm")).unwrap();
+}
+
+/// The whole of it proves nothing unless a server that does forget is found out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forgets_what_it_answered_is_found_out() {
+    if Engine::chosen() == Engine::Postgres {
+        return;
+    }
+    let plan = Plan::new("crash with a database put back");
+    let realm = Realm::start(AUTH_SERVER, &SETTINGS).await;
+    let (mut blows, mut tasks) = Blows::begin(&plan, realm, None).await;
+    blows.meanwhile = forget;
+    for blow in 0..2 {
+        blows.strike(blow).await;
+    }
+    let ended = tokio::time::timeout(PATIENCE, tasks.join_next()).await.expect("it is noticed");
+    let panic = ended.unwrap().expect_err("its ledger disagrees").into_panic();
+    let said = panic.downcast_ref::<String>().map_or("", String::as_str);
+    assert!(said.contains("no possible state explains this"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
