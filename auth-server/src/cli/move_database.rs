@@ -55,11 +55,19 @@ pub async fn run(settings: &Settings, args: Args) -> Result<(), CliError> {
     for of in &counted {
         output::line(format_args!("{}\t{} rows\t{}", of.table, of.rows, of.hex()))?;
     }
-    let key = app::master_key_path(&Settings { database: from.clone(), ..settings.clone() });
     output::line(format_args!(
-        "moved: stop the servers on {from}, then start them with --database {to} and the same master key ({})",
-        key.display()
+        "moved: stop the servers on {from}, then start them with --database {to} and the same master key{}",
+        master_key(settings, &from)
     ))
+}
+
+/// Where it is, as far as that is known here: a PostgreSQL database does not say.
+fn master_key(settings: &Settings, from: &DatabaseUrl) -> String {
+    if settings.master_key_file.is_none() && matches!(from, DatabaseUrl::Postgres(_)) {
+        return String::new();
+    }
+    let path = app::master_key_path(&Settings { database: from.clone(), ..settings.clone() });
+    format!(" (--master-key-file {})", path.display())
 }
 
 fn with_password(url: DatabaseUrl, file: Option<PathBuf>) -> Result<DatabaseUrl, CliError> {
