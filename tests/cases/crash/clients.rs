@@ -12,7 +12,7 @@ use super::visit::{Visit, Wire};
 use super::wire::Run;
 
 /// The people of each client. A sign-in that is killed counts as failed, and few of those may come together for one account.
-pub const PEOPLE: usize = 8;
+pub const PEOPLE: usize = 32;
 /// The password of all of them.
 pub const PASSWORD: &str = "correct horse battery staple";
 /// How many grants a visit makes at most.
