@@ -9,7 +9,7 @@ mod token;
 
 pub use issuer::{FakeIssuer, Fetch, Mood};
 pub use keys::{Alg, Key};
-pub use token::{Token, read};
+pub use token::{Token, read, unverified_header};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
