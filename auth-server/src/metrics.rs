@@ -1,6 +1,7 @@
 //! Counters in the Prometheus text format, served by a listener of their own.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -133,6 +134,18 @@ fn database_registry(statistics: &Statistics) -> Registry {
     for (name, help, value) in gauges {
         registry.register(name, help, gauge(value));
     }
+    let longest = [
+        ("longest_unit_seconds", "Longest unit of work (SQLite)", statistics.longest_unit_micros),
+        (
+            "longest_batch_seconds",
+            "Longest hold of the writer, with its commit (SQLite)",
+            statistics.longest_batch_micros,
+        ),
+    ];
+    for (name, help, micros) in longest {
+        let seconds = Duration::from_micros(micros).as_secs_f64();
+        registry.register(name, help, ConstGauge::new(seconds));
+    }
     registry
 }
 
@@ -156,12 +169,18 @@ mod tests {
         metrics.count_token("refresh_token", "issued");
         metrics.count_token("refresh_token", "issued");
         metrics.requests.observe("/token", "POST", 200, 0.002);
-        let page = metrics.page(&Statistics { commits: 7, ..Statistics::default() }, 3).unwrap();
+        let page = metrics
+            .page(
+                &Statistics { commits: 7, longest_batch_micros: 1_500, ..Statistics::default() },
+                3,
+            )
+            .unwrap();
         assert!(page.contains("auth_server_hash_queue 3"), "{page}");
         let issued =
             r#"auth_server_token_requests_total{grant_type="refresh_token",outcome="issued"} 2"#;
         assert!(page.contains(issued), "{page}");
         assert!(page.contains("database_commits_total 7"), "{page}");
+        assert!(page.contains("database_longest_batch_seconds 0.0015"), "{page}");
         assert!(page.contains(r#"route="/token""#), "{page}");
         assert!(page.ends_with("# EOF\n"), "{page}");
     }

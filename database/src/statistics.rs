@@ -1,6 +1,7 @@
 //! Counters that the worker threads keep and `/metrics` reads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What the database has done so far and what it has before it, for `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Statistics {
     pub statements: u64,
     /// Times a thread waited for the server's answer (PostgreSQL): statements, their preparation, the ends of transactions.
     pub round_trips: u64,
+    /// Microseconds of the unit of work that kept the writer longest, without its commit (SQLite).
+    pub longest_unit_micros: u64,
+    /// Microseconds of the longest batch, from BEGIN to the end of COMMIT: what a write had to wait for at worst (SQLite).
+    pub longest_batch_micros: u64,
     /// Writes that wait now.
     pub queued_writes: usize,
     /// Reads that wait now.
@@ -41,6 +46,8 @@ pub(crate) struct Gauges {
     pub(crate) dropped: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) statements: AtomicU64,
+    pub(crate) longest_unit: AtomicU64,
+    pub(crate) longest_batch: AtomicU64,
     round_trips: AtomicU64,
     failed: AtomicBool,
 }
@@ -49,6 +56,11 @@ impl Gauges {
     /// One more.
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);
+    }
+
+    /// A time of which only the longest is kept.
+    pub(crate) fn note_time(longest: &AtomicU64, took: Duration) {
+        longest.fetch_max(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// That many waits for the server.
@@ -76,6 +88,8 @@ impl Gauges {
             checkpoints: self.checkpoints.load(Relaxed),
             statements: self.statements.load(Relaxed),
             round_trips: self.round_trips.load(Relaxed),
+            longest_unit_micros: self.longest_unit.load(Relaxed),
+            longest_batch_micros: self.longest_batch.load(Relaxed),
             queued_writes,
             queued_reads,
         }

@@ -1,13 +1,14 @@
 //! Counters in the Prometheus text format, served by a listener of their own.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use service::metrics::{self, RequestDurations};
 
@@ -116,6 +117,18 @@ fn database_registry(statistics: &database::Statistics) -> Registry {
     ];
     for (name, help, value) in counters {
         registry.register(name, help, ConstCounter::new(value));
+    }
+    let longest = [
+        ("longest_unit_seconds", "Longest unit of work (SQLite)", statistics.longest_unit_micros),
+        (
+            "longest_batch_seconds",
+            "Longest hold of the writer, with its commit (SQLite)",
+            statistics.longest_batch_micros,
+        ),
+    ];
+    for (name, help, micros) in longest {
+        let seconds = Duration::from_micros(micros).as_secs_f64();
+        registry.register(name, help, ConstGauge::new(seconds));
     }
     registry
 }

@@ -88,6 +88,19 @@ async fn units_that_wait_together_share_one_commit() {
 }
 
 #[tokio::test]
+async fn the_longest_hold_of_the_writer_is_kept() {
+    let (_folder, file) = place();
+    let database = open(&file, &patient()).await;
+    queue_up(&database, 1..=8).await;
+    let first = database.statistics();
+    assert!(first.longest_unit_micros > 0, "a unit stayed until the others had come");
+    assert!(first.longest_batch_micros >= first.longest_unit_micros, "a batch has its commit too");
+    later(&database, |sql| insert(sql, 9)).await.unwrap().unwrap();
+    let then = database.statistics();
+    assert!(then.longest_batch_micros >= first.longest_batch_micros, "a short one changes nothing");
+}
+
+#[tokio::test]
 async fn a_batch_ends_at_its_size() {
     let (_folder, file) = place();
     let database = open(&file, &Options { batch_units: 8, ..patient() }).await;

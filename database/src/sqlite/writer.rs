@@ -9,7 +9,7 @@
 //! The group forms by itself: while one commit waits for the disk, the next units queue up.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Error};
 
@@ -72,7 +72,8 @@ impl Writer {
         if let Err(error) = self.begin(&first) {
             return first.refuse(fault::statement(&error, "BEGIN IMMEDIATE", Kind::Write));
         }
-        let ends_at = clock::now() + self.batch_time;
+        let begun = clock::now();
+        let mut last = begun;
         let mut jobs = Vec::new();
         let mut next = Some(first);
         while let Some(mut job) = next {
@@ -83,11 +84,15 @@ impl Writer {
                     return self.lose(jobs, &cause);
                 }
             }
+            let now = clock::now();
+            Gauges::note_time(&self.gauges.longest_unit, now.duration_since(last));
+            last = now;
             // Never wait for more: an empty queue ends the batch.
-            let full = jobs.len() >= self.batch_units || clock::now() >= ends_at;
+            let full =
+                jobs.len() >= self.batch_units || now.duration_since(begun) >= self.batch_time;
             next = if full { None } else { self.next_wanted(queue) };
         }
-        self.commit(jobs);
+        self.commit(jobs, begun);
     }
 
     fn next_wanted(&self, queue: &Queue) -> Option<Job> {
@@ -137,10 +142,11 @@ impl Writer {
 
     /// Makes the batch durable, then answers. Units that failed wait as well: what they saw and
     /// judged by may have been a neighbor's change, which is true only from here on.
-    fn commit(&self, jobs: Vec<(Job, Verdict)>) {
+    fn commit(&self, jobs: Vec<(Job, Verdict)>, begun: Instant) {
         if let Err(error) = control(&self.connection, "COMMIT") {
             return self.doubt(jobs, &error);
         }
+        Gauges::note_time(&self.gauges.longest_batch, begun.elapsed());
         for (job, verdict) in jobs {
             Gauges::count(match verdict {
                 Verdict::Keep => &self.gauges.units,
