@@ -9,6 +9,7 @@ mod entrance;
 pub mod healthcheck;
 pub mod listener;
 pub mod log_format;
+mod log_writer;
 pub mod metrics;
 mod patience;
 pub mod process;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
-use std::io::Write as _;
+use std::io::{Stderr, Write as _};
 
 use env_logger::Target;
 use env_logger::fmt::Formatter;
@@ -12,11 +12,15 @@ use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Record};
 
 use crate::entrance;
+use crate::log_writer::{self, Gathering};
 
 tokio::task_local! {
     /// The id of the request that this task answers.
     pub static REQUEST_ID: String;
 }
+
+/// Bytes of most lines.
+const USUAL_LINE: usize = 256;
 
 /// The target of the access log.
 pub const ACCESS: &str = "access";
@@ -33,12 +37,26 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sets up the log, once for the process; a second call changes nothing. `filter` was checked with the settings.
+/// While it is held, lines may wait a few milliseconds for others to be written with. Dropped, it writes what waits; later lines do not
+/// wait.
+#[derive(Debug)]
+#[must_use]
+pub struct Log {
+    _gathering: Option<Gathering<Stderr>>,
+}
+
+/// Sets up the log on standard error, once for the process; a second call changes nothing. `filter` was checked with the settings.
 ///
 /// What the HTTP library says of connections is heard only where the filter names it: any stranger can make it speak.
-pub fn init(format: LogFormat, filter: &str) {
+pub fn init(format: LogFormat, filter: &str) -> Log {
     let mut builder = builder(filter);
-    builder.target(Target::Stderr);
+    let gathering = if let Ok((lines, gathering)) = log_writer::gather(std::io::stderr()) {
+        builder.target(Target::Pipe(Box::new(lines)));
+        Some(gathering)
+    } else {
+        builder.target(Target::Stderr);
+        None
+    };
     match format {
         LogFormat::Text => builder.format(write_text),
         LogFormat::Json => builder.format(write_json),
@@ -46,6 +64,7 @@ pub fn init(format: LogFormat, filter: &str) {
     if builder.try_init().is_err() {
         log::debug!("the log was set up before");
     }
+    Log { _gathering: gathering }
 }
 
 fn builder(filter: &str) -> env_logger::Builder {
@@ -93,15 +112,40 @@ fn request_id() -> String {
 }
 
 fn text_line(record: &Record<'_>, request_id: &str) -> String {
-    let mut line =
-        format!("{} {}: {}", record.level(), record.target(), one_line(&record.args().to_string()));
-    for (key, value) in fields(record) {
-        append(&mut line, &key, &value.to_string());
+    let mut line = String::with_capacity(USUAL_LINE);
+    let args = record.args();
+    let message = args.as_str().map_or_else(|| Cow::Owned(args.to_string()), Cow::Borrowed);
+    let head = write!(line, "{} {}: {}", record.level(), record.target(), one_line(&message));
+    debug_assert!(head.is_ok(), "writing to a string cannot fail");
+    let mut text = Text { line, value: String::new() };
+    if record.key_values().visit(&mut text).is_err() {
+        debug_assert!(false, "no pair is refused");
     }
+    let mut line = text.line;
     if !request_id.is_empty() {
         append(&mut line, "request_id", request_id);
     }
     line
+}
+
+/// Appends each pair to the line.
+struct Text {
+    line: String,
+    /// The value at hand, where it is no text by itself.
+    value: String,
+}
+
+impl<'kvs> VisitSource<'kvs> for Text {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        if let Some(text) = value.to_borrowed_str() {
+            append(&mut self.line, key.as_str(), text);
+        } else {
+            self.value.clear();
+            write!(self.value, "{value}").map_err(kv::Error::from)?;
+            append(&mut self.line, key.as_str(), &self.value);
+        }
+        Ok(())
+    }
 }
 
 fn json_line(record: &Record<'_>, time: &str, request_id: &str) -> String {
@@ -138,16 +182,6 @@ impl Field {
     }
 }
 
-impl Display for Field {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Bool(truth) => truth.fmt(f),
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
-}
-
 fn fields(record: &Record<'_>) -> Vec<(String, Field)> {
     struct Collect(Vec<(String, Field)>);
     impl<'kvs> VisitSource<'kvs> for Collect {
@@ -170,12 +204,15 @@ fn fields(record: &Record<'_>) -> Vec<(String, Field)> {
 
 fn append(line: &mut String, key: &str, value: &str) {
     let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
-    let written = if !value.is_empty() && value.chars().all(plain) {
-        write!(line, " {key}={value}")
-    } else {
-        // Quoted as JSON, so that a value can neither end the line nor look like another field.
-        write!(line, " {key}={}", serde_json::Value::from(value))
-    };
+    let is_plain = !value.is_empty() && value.chars().all(plain);
+    line.push(' ');
+    line.push_str(key);
+    line.push('=');
+    if is_plain {
+        return line.push_str(value);
+    }
+    // Quoted as JSON, so that a value can neither end the line nor look like another field.
+    let written = write!(line, "{}", serde_json::Value::from(value));
     debug_assert!(written.is_ok(), "writing to a string cannot fail");
 }
 

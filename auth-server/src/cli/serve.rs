@@ -22,7 +22,7 @@ pub struct Args {}
 
 /// Runs until SIGTERM or SIGINT. `Err` when it could not start, or had to end by itself.
 pub async fn run(settings: Settings, _args: &Args) -> Result<(), CliError> {
-    log_format::init(settings.log_format, &settings.log);
+    let _log = log_format::init(settings.log_format, &settings.log);
     if let Err(error) = raise_file_limit() {
         log::warn!(error:%; "the limit of open files stays as it was");
     }

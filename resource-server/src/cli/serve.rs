@@ -11,7 +11,7 @@ use crate::server::{Running, spawn};
 /// Runs until SIGTERM or SIGINT. `Err` when it could not start, or had to end by itself.
 pub async fn run(settings: Settings) -> Result<(), CliError> {
     preflight::of_server(&settings)?;
-    log_format::init(settings.log_format, &settings.log);
+    let _log = log_format::init(settings.log_format, &settings.log);
     if let Err(error) = raise_file_limit() {
         log::warn!(error:%; "the limit of open files stays as it was");
     }
