@@ -32,6 +32,18 @@ pub enum DatabaseError {
     /// The stored schema and the known migrations do not fit each other.
     #[error("migration refused: {0}")]
     Migration(String),
+    /// A newer build has changed the schema in a way that this one cannot work with. Versions are those of migrations.
+    #[error(
+        "the database has schema {database}, which is for builds that know schema {needs} or later; this build knows schema {known}: start a newer build"
+    )]
+    TooNew {
+        /// The last migration that was applied.
+        database: i64,
+        /// The oldest that a build has to know.
+        needs: i64,
+        /// The last that this build knows.
+        known: i64,
+    },
     /// It was moved elsewhere, is being moved, or is an unfinished copy: no server starts on it. The message says what to do.
     #[error("{0}")]
     Fenced(String),

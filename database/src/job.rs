@@ -20,6 +20,10 @@ pub(crate) trait Session: Sql {
 
     /// From here on this unit may take its time: a migration waits for another instance's, and may touch every row.
     fn be_patient(&mut self) -> Result<(), DatabaseError>;
+
+    /// From here on it waits for a lock that others want too no longer than [`BRIEF_MILLIS`](crate::migrate::BRIEF_MILLIS), and
+    /// fails with [`HELD`](crate::migrate::HELD).
+    fn be_brief(&mut self) -> Result<(), DatabaseError>;
 }
 
 /// What a job means to do; an engine may serve both kinds on one connection.

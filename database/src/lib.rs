@@ -37,6 +37,7 @@ mod contract;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use error::DatabaseError;
 pub use location::DatabaseUrl;
@@ -48,6 +49,12 @@ pub use statistics::Statistics;
 
 use job::{Job, Kind, Session};
 use machine::Machine;
+use migrate::Progress;
+
+/// How often a migration asks for a table that somebody uses for long (a backup, say), and how long it lets others pass in
+/// between: about a minute in all.
+const MIGRATION_TRIES: u32 = 100;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 
 /// An open database; a clone is another handle to the same threads.
 ///
@@ -112,8 +119,10 @@ impl Database {
     }
 
     /// Brings the schema up to date, one transaction a migration; safe when several instances
-    /// start at once. Refuses a history that is not a prefix of `migrations`: an applied one was
-    /// edited, or a newer build has been here.
+    /// start at once, and while others serve. Refuses a history that is not that of `migrations`:
+    /// an applied one was edited, or one was slipped in between. A schema that a newer build has
+    /// brought further is fine where [`Migration::compatible_from`] says so, else
+    /// [`DatabaseError::TooNew`].
     ///
     /// Refuses a database that was moved elsewhere, or is an unfinished copy (see [`transfer`]).
     ///
@@ -132,10 +141,26 @@ impl Database {
         migrate::check(migrations)?;
         self.submit(Kind::Write, caller, prepare).await?;
         let step = move |session: &mut dyn Session| migrate::step(session, migrations);
-        while let Some(name) = self.submit(Kind::Write, caller, step).await? {
-            log::info!(name; "migration applied");
+        let mut tries = 0;
+        loop {
+            match self.submit(Kind::Write, caller, step).await {
+                Ok(Progress::Applied(name)) => {
+                    tries = 0;
+                    log::info!(name; "migration applied");
+                }
+                Ok(Progress::Done) => return Ok(()),
+                Ok(Progress::Ahead(version)) => {
+                    log::info!(version; "a newer build has changed the schema; this one can work on it");
+                    return Ok(());
+                }
+                Err(DatabaseError::Unavailable(migrate::HELD)) if tries < MIGRATION_TRIES => {
+                    tries += 1;
+                    // Whoever waited behind this one goes first.
+                    tokio::time::sleep(MIGRATION_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
     }
 
     /// Counters since the start and the present length of the queues.

@@ -21,8 +21,12 @@ use database::{DatabaseError, Migration};
 use crate::domain::password::HasherFault;
 
 /// The schema, oldest first. Forward only: never change a file that was released.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "base", sql: include_str!("migrations/0001_base.sql") }];
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "base",
+    compatible_from: 1,
+    sql: include_str!("migrations/0001_base.sql"),
+}];
 
 /// A list as a column holds it: JSON text.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {

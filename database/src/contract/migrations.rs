@@ -9,6 +9,7 @@ static GROWN: &[Migration] = &[ITEMS[0], NOTES];
 
 const NOTES: Migration = Migration {
     version: 2,
+    compatible_from: 2,
     name: "0002_notes",
     sql: "CREATE TABLE note (id ID PRIMARY KEY, item INT NOT NULL REFERENCES item (id));
           INSERT INTO item (id) VALUES (100);",
@@ -51,14 +52,70 @@ pub(super) async fn an_edited_migration_is_refused(stage: &impl Stage) {
 }
 
 pub(super) async fn a_migration_slipped_in_between_is_refused(stage: &impl Stage) {
-    static BETWEEN: &[Migration] =
-        &[ITEMS[0], NOTES, Migration { version: 3, name: "0003_later", sql: "" }];
+    static BETWEEN: &[Migration] = &[
+        ITEMS[0],
+        NOTES,
+        Migration { version: 3, compatible_from: 3, name: "0003_later", sql: "" },
+    ];
     static FIRST: &[Migration] = &[ITEMS[0], BETWEEN[2]];
     refused_after(stage, FIRST, BETWEEN, "0003_later").await;
 }
 
+/// Only adds, and says so.
+const TAGS: Migration = Migration {
+    version: 3,
+    name: "0003_tags",
+    compatible_from: 2,
+    sql: "CREATE TABLE tag (id ID PRIMARY KEY, text TEXT NOT NULL);
+          ALTER TABLE item ADD COLUMN note TEXT;
+          ALTER TABLE item ADD COLUMN weight INT NOT NULL DEFAULT 7;
+          CREATE INDEX IF NOT EXISTS item_weight ON item (weight);",
+};
+
+static TAGGED: &[Migration] = &[ITEMS[0], NOTES, TAGS];
+
 pub(super) async fn a_database_of_a_newer_build_is_refused(stage: &impl Stage) {
-    refused_after(stage, GROWN, ITEMS, "newer").await;
+    let fault = refused_after(stage, TAGGED, ITEMS, "schema 3").await;
+    assert_eq!(fault, DatabaseError::TooNew { database: 3, needs: 2, known: 1 });
+    for version in ["schema 2 or later", "knows schema 1"] {
+        assert!(fault.to_string().contains(version), "{fault}");
+    }
+}
+
+pub(super) async fn a_schema_that_a_newer_build_has_only_added_to_is_accepted(stage: &impl Stage) {
+    const WEIGHTS: &str = "SELECT weight FROM item WHERE note IS NULL";
+    let (here, there) = (open(stage).await, open(stage).await);
+    here.migrate(GROWN).await.unwrap();
+    here.write(|sql| insert(sql, 1)).await.unwrap();
+    there.migrate(TAGGED).await.unwrap();
+    here.write(|sql| insert(sql, 2)).await.unwrap();
+    let again = open(stage).await;
+    again.migrate(GROWN).await.unwrap();
+    again.write(|sql| insert(sql, 3)).await.unwrap();
+    assert_eq!(ids(&again).await, [1, 2, 3, 100]);
+    let rows = there.read(|sql| sql.query(WEIGHTS, &[])).await.unwrap();
+    let weights: Vec<_> = rows.iter().map(|row| row.int(0).unwrap()).collect();
+    assert_eq!(weights, [7; 4], "also of rows that older builds have made since");
+    there.migrate(TAGGED).await.unwrap();
+}
+
+pub(super) async fn a_newer_schema_is_held_to_what_is_known_of_it(stage: &impl Stage) {
+    static EDITED: &[Migration] =
+        &[ITEMS[0], Migration { sql: "CREATE TABLE note (id ID PRIMARY KEY);", ..NOTES }];
+    refused_after(stage, TAGGED, EDITED, "edited").await;
+}
+
+pub(super) async fn a_migration_that_only_says_that_it_adds_is_not_begun(stage: &impl Stage) {
+    static TAKING: &[Migration] = &[
+        ITEMS[0],
+        Migration {
+            version: 2,
+            name: "0002_taking",
+            compatible_from: 1,
+            sql: "CREATE TABLE tag (id ID PRIMARY KEY); ALTER TABLE item DROP COLUMN flag;",
+        },
+    ];
+    refused_after(stage, ITEMS, TAKING, "0002_taking").await;
 }
 
 pub(super) async fn a_failing_migration_leaves_nothing(stage: &impl Stage) {
@@ -66,6 +123,7 @@ pub(super) async fn a_failing_migration_leaves_nothing(stage: &impl Stage) {
         ITEMS[0],
         Migration {
             version: 2,
+            compatible_from: 2,
             name: "0002_faulty",
             sql: "DELETE FROM item; DELETE FROM nothing;",
         },
@@ -85,12 +143,14 @@ async fn refused_after(
     first: &'static [Migration],
     then: &'static [Migration],
     word: &str,
-) {
+) -> DatabaseError {
     let database = open(stage).await;
     database.migrate(first).await.unwrap();
     let before = ids(&database).await;
     let fault = database.migrate(then).await.unwrap_err();
-    assert!(matches!(&fault, DatabaseError::Migration(text) if text.contains(word)), "{fault}");
+    let of_migrations = matches!(fault, DatabaseError::Migration(_) | DatabaseError::TooNew { .. });
+    assert!(of_migrations && fault.to_string().contains(word), "{fault}");
     assert_eq!(ids(&database).await, before);
     database.migrate(first).await.unwrap();
+    fault
 }

@@ -44,6 +44,9 @@ macro_rules! contract {
             migrations::an_edited_migration_is_refused,
             migrations::a_migration_slipped_in_between_is_refused,
             migrations::a_database_of_a_newer_build_is_refused,
+            migrations::a_schema_that_a_newer_build_has_only_added_to_is_accepted,
+            migrations::a_newer_schema_is_held_to_what_is_known_of_it,
+            migrations::a_migration_that_only_says_that_it_adds_is_not_begun,
             migrations::a_failing_migration_leaves_nothing,
         }
     };
@@ -87,6 +90,7 @@ impl Stage for SqliteFile {
 /// What most claims are made about.
 pub(crate) static ITEMS: &[Migration] = &[Migration {
     version: 1,
+    compatible_from: 1,
     name: "0001_items",
     sql: "CREATE TABLE item (id ID PRIMARY KEY, name TEXT, flag INT, data BYTES);",
 }];

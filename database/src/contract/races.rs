@@ -42,6 +42,7 @@ pub(super) async fn the_guard_row_orders_decisions(stage: &impl Stage) {
 pub(super) async fn a_grant_redeemed_beside_a_sign_out_is_dead(stage: &impl Stage) {
     static SCHEMA: &[Migration] = &[Migration {
         version: 1,
+        compatible_from: 1,
         name: "0001_sessions",
         sql: "CREATE TABLE session (id ID PRIMARY KEY, epoch INT NOT NULL);
               CREATE TABLE permit (id ID PRIMARY KEY, session INT NOT NULL REFERENCES session (id),

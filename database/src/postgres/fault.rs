@@ -7,6 +7,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::DatabaseError;
 use crate::job::Kind;
+use crate::migrate::HELD;
 use crate::transfer::FENCED;
 
 /// Translates the failure of a statement. Only the primary message is used: it names tables and columns, while DETAIL holds values.
@@ -36,9 +37,7 @@ pub(super) fn statement(error: &Error, sql: &str, text: &'static str, kind: Kind
         "40" => DatabaseError::Unavailable("the unit met others again and again"),
         "XX" => DatabaseError::Corrupt(fault.message().to_owned()),
         _ if code.code() == "FENCE" => DatabaseError::Unavailable(FENCED),
-        _ if *code == SqlState::LOCK_NOT_AVAILABLE => {
-            DatabaseError::Unavailable("another unit holds the lock")
-        }
+        _ if *code == SqlState::LOCK_NOT_AVAILABLE => DatabaseError::Unavailable(HELD),
         // Our reads ask for it; if a write meets it, the server is a replica or its disk was closed off.
         _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION && kind == Kind::Write => {
             DatabaseError::Unavailable("the database server is read-only")

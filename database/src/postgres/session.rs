@@ -14,7 +14,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 use super::fault;
 use super::link::Link;
 use crate::job::{Kind, Session};
-use crate::migrate::Dialect;
+use crate::migrate::{BRIEF_MILLIS, Dialect};
 use crate::statistics::Gauges;
 use crate::{DatabaseError, Row, Sql, Value};
 
@@ -165,6 +165,10 @@ impl Session for PostgresSession<'_> {
     fn be_patient(&mut self) -> Result<(), DatabaseError> {
         self.patience = PATIENCE;
         self.define(PATIENT)
+    }
+
+    fn be_brief(&mut self) -> Result<(), DatabaseError> {
+        self.define(&format!("SET LOCAL lock_timeout = {BRIEF_MILLIS}"))
     }
 }
 

@@ -172,7 +172,12 @@ async fn units_that_deadlock_both_end_well() {
 async fn a_statement_survives_a_change_of_the_schema_by_another_instance() {
     static WIDER: &[Migration] = &[
         crate::contract::ITEMS[0],
-        Migration { version: 2, name: "0002_wider", sql: "ALTER TABLE item ADD COLUMN note TEXT;" },
+        Migration {
+            version: 2,
+            compatible_from: 2,
+            name: "0002_wider",
+            sql: "ALTER TABLE item ADD COLUMN note TEXT;",
+        },
     ];
     let Some(stage) = PostgresDatabase::empty().await else { return };
     let (here, there) = (with_items(&stage).await, open(&stage).await);
@@ -184,6 +189,46 @@ async fn a_statement_survives_a_change_of_the_schema_by_another_instance() {
     assert_eq!(all(&here).await, Ok(1));
     there.migrate(WIDER).await.unwrap();
     assert_eq!(all(&here).await, Ok(1), "prepared before the column came");
+}
+
+/// Who waits for a table makes everybody behind wait; so a migration waits a little at a time, and lets them pass.
+#[tokio::test]
+async fn a_migration_that_waits_for_a_long_reader_stops_nobody() {
+    static WIDER: &[Migration] = &[
+        crate::contract::ITEMS[0],
+        Migration {
+            version: 2,
+            name: "0002_wider",
+            compatible_from: 1,
+            sql: "ALTER TABLE item ADD COLUMN note TEXT;",
+        },
+    ];
+    const WAITING: &str = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE d.datname = current_database() AND l.relation = 'item'::regclass AND NOT l.granted";
+    let Some(stage) = PostgresDatabase::empty().await else { return };
+    let (here, there) = (with_items(&stage).await, open(&stage).await);
+    let (gate, mut door) = gate();
+    let reading = here.clone();
+    let reading = tokio::spawn(async move {
+        let long = move |sql: &mut dyn Sql| {
+            sql.query("SELECT id FROM item", &[])?;
+            door.pass();
+            Ok::<_, DatabaseError>(())
+        };
+        reading.read(long).await
+    });
+    let gate = gate.entered().await;
+    let migrating = tokio::spawn(async move { there.migrate(WIDER).await });
+    for id in 1..=3 {
+        while here.read(|sql| sql.query(WAITING, &[])).await.unwrap()[0].int(0) == Ok(0) {
+            tokio::task::yield_now().await;
+        }
+        here.write(move |sql| insert(sql, id)).await.unwrap();
+    }
+    gate.open();
+    reading.await.unwrap().unwrap();
+    migrating.await.unwrap().unwrap();
+    assert_eq!(ids(&here).await, [1, 2, 3]);
 }
 
 #[tokio::test]

@@ -86,6 +86,11 @@ impl Session for SqliteSession<'_> {
     fn be_patient(&mut self) -> Result<(), DatabaseError> {
         Ok(())
     }
+
+    /// The one lock that there is, is held already.
+    fn be_brief(&mut self) -> Result<(), DatabaseError> {
+        Ok(())
+    }
 }
 
 /// Binds without copying: SQLite makes its own copy for as long as the statement runs.

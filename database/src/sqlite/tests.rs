@@ -20,6 +20,7 @@ use crate::{Database, DatabaseError, DatabaseUrl, Migration, Options, Sql};
 
 static SCHEMA: &[Migration] = &[Migration {
     version: 1,
+    compatible_from: 1,
     name: "0001_items",
     sql: "CREATE TABLE item (id ID PRIMARY KEY, data BYTES);",
 }];

@@ -135,7 +135,9 @@ fn patient(options: &Options) -> Options {
 async fn prepare(source: &Side, migrations: &'static [Migration]) -> Result<(), TransferFault> {
     let refused = match source.database.migrate(migrations).await {
         Err(DatabaseError::Fenced(message)) => message,
-        other => return Ok(other?),
+        Err(error) => return Err(error.into()),
+        // What a newer build has added would be lost.
+        Ok(()) => return must_be_current(&source.database, migrations).await,
     };
     let moving = source.database.read(move |sql| {
         let state = fence::read(sql)?.map(|fence| fence.state);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::migrate::{self, Migration};
+use crate::migrate::{self, Migration, Progress};
 use crate::{DatabaseError, Sql, sqlite};
 
 /// Its rows are written by whoever migrates, on either side, and compared, never copied.
@@ -41,7 +41,7 @@ pub(super) fn tables(migrations: &'static [Migration]) -> Result<Vec<Table>, Dat
     migrate::check(migrations)?;
     sqlite::in_memory(|session| {
         migrate::prepare(session)?;
-        while migrate::step(session, migrations)?.is_some() {}
+        while let Progress::Applied(_) = migrate::step(session, migrations)? {}
         let mut waiting = Vec::new();
         for row in session.query(TABLES, &[])? {
             let name = row.text(0)?;
@@ -139,11 +139,17 @@ mod tests {
     static FAMILY: &[Migration] = &[
         Migration {
             version: 1,
+            compatible_from: 1,
             name: "1",
             sql: "CREATE TABLE zoo (id ID PRIMARY KEY, name TEXT);
                   CREATE TABLE ant (zoo ID NOT NULL REFERENCES zoo (id), name TEXT NOT NULL, PRIMARY KEY (name, zoo));",
         },
-        Migration { version: 2, name: "2", sql: "ALTER TABLE ant ADD COLUMN \"order\" INT;" },
+        Migration {
+            version: 2,
+            compatible_from: 2,
+            name: "2",
+            sql: "ALTER TABLE ant ADD COLUMN \"order\" INT;",
+        },
     ];
 
     #[test]
@@ -163,8 +169,12 @@ mod tests {
 
     #[test]
     fn a_table_without_a_key_is_refused() {
-        static HEAP: &[Migration] =
-            &[Migration { version: 1, name: "1", sql: "CREATE TABLE heap (id INT);" }];
+        static HEAP: &[Migration] = &[Migration {
+            version: 1,
+            compatible_from: 1,
+            name: "1",
+            sql: "CREATE TABLE heap (id INT);",
+        }];
         assert!(matches!(tables(HEAP), Err(DatabaseError::Unsupported(_))));
     }
 }

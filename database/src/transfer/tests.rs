@@ -12,6 +12,7 @@ use crate::{Database, DatabaseError, DatabaseUrl, Migration, Options, Sql, Value
 
 static SCHEMA: &[Migration] = &[Migration {
     version: 1,
+    compatible_from: 1,
     name: "0001_farm",
     sql: "CREATE TABLE farm (id ID PRIMARY KEY, name TEXT NOT NULL);
           CREATE TABLE animal (farm ID NOT NULL REFERENCES farm (id), name TEXT NOT NULL, age INT, photo BYTES,
@@ -268,8 +269,12 @@ async fn a_source_that_is_not_there_is_refused_and_not_made() {
 
 #[tokio::test]
 async fn a_database_of_another_program_is_refused() {
-    static OTHER: &[Migration] =
-        &[Migration { version: 1, name: "other", sql: "CREATE TABLE a (id ID PRIMARY KEY);" }];
+    static OTHER: &[Migration] = &[Migration {
+        version: 1,
+        compatible_from: 1,
+        name: "other",
+        sql: "CREATE TABLE a (id ID PRIMARY KEY);",
+    }];
     let (from, to) = (SqliteFile::empty().await.unwrap(), SqliteFile::empty().await.unwrap());
     let source = with_animals(&from, 1).await;
     let refused = relocate(&from.url(), &to.url(), OTHER, &tools()).await;
@@ -279,6 +284,30 @@ async fn a_database_of_another_program_is_refused() {
     );
     assert!(is_empty(&to).await);
     write(&source, 1).await.unwrap();
+}
+
+/// It would leave behind what it does not know.
+#[tokio::test]
+async fn an_older_build_moves_no_newer_schema_though_it_may_serve_on_it() {
+    static NEWER: &[Migration] = &[
+        SCHEMA[0],
+        Migration {
+            version: 2,
+            name: "more",
+            compatible_from: 1,
+            sql: "CREATE TABLE more (id ID PRIMARY KEY);",
+        },
+    ];
+    let (from, to) = (SqliteFile::empty().await.unwrap(), SqliteFile::empty().await.unwrap());
+    let source = with_animals(&from, 1).await;
+    source.migrate(NEWER).await.unwrap();
+    source.migrate(SCHEMA).await.unwrap();
+    let refused = relocate(&from.url(), &to.url(), SCHEMA, &tools()).await;
+    let fault = DatabaseError::TooNew { database: 2, needs: 2, known: 1 };
+    assert_eq!(refused, Err(TransferFault::Database(fault)));
+    assert!(is_empty(&to).await);
+    write(&source, 1).await.unwrap();
+    relocate(&from.url(), &to.url(), NEWER, &tools()).await.unwrap();
 }
 
 #[tokio::test]

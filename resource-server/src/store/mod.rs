@@ -8,8 +8,18 @@ use database::{DatabaseError, Migration, Sql};
 
 /// The schema, oldest first. Forward only: never change a file that was released.
 pub const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "key_set", sql: include_str!("migrations/0001_key_set.sql") },
-    Migration { version: 2, name: "documents", sql: include_str!("migrations/0002_documents.sql") },
+    Migration {
+        version: 1,
+        name: "key_set",
+        compatible_from: 1,
+        sql: include_str!("migrations/0001_key_set.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "documents",
+        compatible_from: 1,
+        sql: include_str!("migrations/0002_documents.sql"),
+    },
 ];
 
 /// Whether the store answers and has our tables: one row at most, for `/readyz`.
