@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use crate::DatabaseError;
 use crate::job::Job;
@@ -18,6 +19,8 @@ pub(crate) struct Queue {
 struct State {
     jobs: VecDeque<Job>,
     closed: bool,
+    /// Workers asleep that nobody has called yet. Rather too many than too few: a call for nothing is harmless.
+    asleep: usize,
 }
 
 impl Queue {
@@ -35,23 +38,46 @@ impl Queue {
             return Err(DatabaseError::Unavailable("the queue is full"));
         }
         state.jobs.push_back(job);
+        // A call is a system call, also when nobody hears it.
+        let somebody_sleeps = state.asleep > 0;
+        state.asleep = state.asleep.saturating_sub(1);
         drop(state);
-        self.arrived.notify_one();
+        if somebody_sleeps {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
     /// Waits for the next job; `None` once the queue is closed and drained.
     pub(crate) fn pop(&self) -> Option<Job> {
+        self.wait()?.jobs.pop_front()
+    }
+
+    /// Waits for jobs and takes as many of them as one of `workers` should, at most `most`. None: the queue is closed and drained.
+    pub(crate) fn pop_share(&self, workers: usize, most: usize) -> Vec<Job> {
+        let Some(mut state) = self.wait() else { return Vec::new() };
+        let share = state.jobs.len().div_ceil(workers.max(1)).min(most.max(1));
+        state.jobs.drain(..share).collect()
+    }
+
+    /// Waits until there is a job; `None` once the queue is closed and drained.
+    fn wait(&self) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                return Some(job);
-            }
+        if state.jobs.is_empty() && !state.closed {
+            // To be woken up costs more than most jobs do. Where the askers wait for this processor they now get it, and come back
+            // with many jobs; where they do not, this is over at once.
+            drop(state);
+            thread::yield_now();
+            state = self.state();
+        }
+        while state.jobs.is_empty() {
             if state.closed {
                 return None;
             }
+            state.asleep = state.asleep.saturating_add(1);
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        Some(state)
     }
 
     /// The next job if there is one already.

@@ -9,6 +9,7 @@
 //! The group forms by itself: while one commit waits for the disk, the next units queue up.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Error};
@@ -69,6 +70,8 @@ impl Writer {
 
     /// One transaction around the first job and whatever is queued by now.
     fn batch(&self, first: Job, queue: &Queue) {
+        // Who is about to ask and waits for this processor may share the commit; nobody else is waited for.
+        thread::yield_now();
         if let Err(error) = self.begin(&first) {
             return first.refuse(fault::statement(&error, "BEGIN IMMEDIATE", Kind::Write));
         }
