@@ -97,8 +97,11 @@ pub fn security_event(name: &'static str, fields: &[(&'static str, &dyn Display)
 /// `2026-01-02T03:04:05.678Z INFO access: GET /token 200 status=200 request_id=…`
 fn write_text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let time = out.timestamp_millis();
-    let line = text_line(record, &request_id());
-    writeln!(out, "{time} {line}")
+    write!(out, "{time} ")?;
+    let mut line =
+        REQUEST_ID.try_with(|id| text_line(record, id)).unwrap_or_else(|_| text_line(record, ""));
+    line.push('\n');
+    out.write_all(line.as_bytes())
 }
 
 fn write_json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {

@@ -103,7 +103,11 @@ pub fn mount(config: &mut ServiceConfig, base: &str) {
         config.service(resource(path, path, &["GET"]).route(route.guard(methods("GET"))));
     }
     let table = table();
-    for group in table.chunk_by(|a, b| a.path == b.path) {
+    // Paths are tried one after the other: a fixed one wins over a pattern, and costs no regular expression.
+    let (fixed, patterns): (Vec<_>, Vec<_>) = table
+        .chunk_by(|a, b| a.path == b.path)
+        .partition(|group| group.first().is_some_and(|route| !route.path.contains('{')));
+    for group in fixed.into_iter().chain(patterns) {
         let Some(first) = group.first() else { continue };
         let names: Vec<&str> = group.iter().map(|route| route.method).collect();
         let resource = resource(&format!("{base}{}", first.path), first.path, &names);
