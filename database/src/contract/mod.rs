@@ -36,6 +36,8 @@ macro_rules! contract {
             queues::a_started_job_ends_without_its_waiter,
             queues::close_finishes_what_is_queued_and_refuses_the_rest,
             queues::closing_twice_waits_twice,
+            queues::a_read_sees_what_was_acknowledged_while_its_reader_was_busy,
+            queues::reads_that_wait_together_answer_each_for_itself,
             races::a_guarded_update_has_one_winner,
             races::the_guard_row_orders_decisions,
             races::a_grant_redeemed_beside_a_sign_out_is_dead,

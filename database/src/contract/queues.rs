@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    Stage, ids, insert, insert_and_stay, insert_later, one_writer, open, until, with_items,
-    with_items_in_a_row,
+    Stage, gate, ids, insert, insert_and_stay, insert_later, one_writer, open, until, with_items,
+    with_items_and, with_items_in_a_row,
 };
-use crate::{Database, DatabaseError, Options};
+use crate::{Database, DatabaseError, Options, Sql};
 
 pub(super) async fn a_full_queue_refuses_at_once(stage: &impl Stage) {
     with_items_in_a_row(stage).await.close().await;
@@ -105,4 +105,74 @@ pub(super) async fn closing_twice_waits_twice(stage: &impl Stage) {
     both.1.await.unwrap();
     assert_eq!(staying.await.unwrap(), Ok(()));
     database.close().await;
+}
+
+pub(super) async fn a_read_sees_what_was_acknowledged_while_its_reader_was_busy(
+    stage: &impl Stage,
+) {
+    let database = with_items_and(stage, Options { readers: 1, ..Options::default() }).await;
+    let count = |sql: &mut dyn Sql| sql.query("SELECT id FROM item", &[]).map(|rows| rows.len());
+    let (gate, mut door) = gate();
+    let busy = tokio::spawn({
+        let database = database.clone();
+        let work = move |sql: &mut dyn Sql| {
+            let before = count(sql)?;
+            door.pass();
+            Ok::<_, DatabaseError>((before, count(sql)?))
+        };
+        async move { database.read(work).await }
+    });
+    let gate = gate.entered().await;
+    database.write(|sql| insert(sql, 1)).await.unwrap();
+    let later = tokio::spawn({
+        let database = database.clone();
+        async move { database.read(count).await }
+    });
+    until(|| database.statistics().queued_reads == 1).await;
+    gate.open();
+    assert_eq!(later.await.unwrap(), Ok(1), "it was asked after the acknowledgement");
+    let (before, after) = busy.await.unwrap().unwrap();
+    assert_eq!(before, 0, "and the busy one before it");
+    assert!(after <= 1);
+}
+
+pub(super) async fn reads_that_wait_together_answer_each_for_itself(stage: &impl Stage) {
+    let database = with_items_and(stage, Options { readers: 1, ..Options::default() }).await;
+    database.write(|sql| insert(sql, 1)).await.unwrap();
+    let (gate, mut door) = gate();
+    let later = |number: usize| {
+        let database = database.clone();
+        tokio::spawn(async move {
+            let work = move |sql: &mut dyn Sql| match number {
+                1 => sql.query("SELECT nothing FROM nowhere", &[]),
+                2 => panic!("one of the reads"),
+                _ => sql.query("SELECT id FROM item", &[]),
+            };
+            database.read(work).await.map(|rows| rows.len())
+        })
+    };
+    let busy = tokio::spawn({
+        let database = database.clone();
+        let work = move |_: &mut dyn Sql| {
+            door.pass();
+            Ok::<_, DatabaseError>(())
+        };
+        async move { database.read(work).await }
+    });
+    let gate = gate.entered().await;
+    let mut waiting = Vec::new();
+    for number in 0..5 {
+        waiting.push(later(number));
+        until(|| database.statistics().queued_reads == number + 1).await;
+    }
+    gate.open();
+    busy.await.unwrap().unwrap();
+    for (number, read) in waiting.into_iter().enumerate() {
+        let answer = read.await.unwrap();
+        match number {
+            1 => assert!(matches!(answer, Err(DatabaseError::Statement(_))), "{answer:?}"),
+            2 => assert!(matches!(answer, Err(DatabaseError::Panicked(_))), "{answer:?}"),
+            _ => assert_eq!(answer, Ok(1), "read {number}"),
+        }
+    }
 }
