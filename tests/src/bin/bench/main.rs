@@ -10,6 +10,7 @@
     reason = "counts and times of a benchmark are far from where that matters"
 )]
 
+mod alone;
 mod bare;
 mod load;
 mod machine;
@@ -21,6 +22,7 @@ mod signatures;
 mod stage;
 mod standing;
 mod state;
+mod tables;
 mod traffic;
 
 use std::ffi::OsString;
@@ -51,6 +53,9 @@ struct Args {
     /// Rounds; the table has their medians
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// Also among this many live refresh tokens: 0, 100k, 1m, 10m, …
+    #[arg(long, value_delimiter = ',', value_name = "COUNT", value_parser = tables::count)]
+    tokens: Vec<u64>,
     /// One short round of everything: whether every answer is a good one, no figures to rely on
     #[arg(long)]
     quick: bool,
@@ -104,12 +109,13 @@ async fn run(args: &Args) -> Result<()> {
         println!("{}\n", machine::describe());
     }
     let mut found = measure_rows(args, &rows, "sqlite", None).await?;
+    found.extend(measure_beside(args, "sqlite", None).await?);
     let on_database: Vec<Row> = rows.into_iter().filter(Row::uses_database).collect();
     match &args.postgres {
-        Some(server) if !on_database.is_empty() => {
+        Some(server) => {
             found.extend(measure_rows(args, &on_database, "postgres", Some(server)).await?);
+            found.extend(measure_beside(args, "postgres", Some(server)).await?);
         }
-        Some(_) => {}
         None => eprintln!("bench: nothing on PostgreSQL: --postgres names no server"),
     }
     if args.json {
@@ -120,12 +126,47 @@ async fn run(args: &Args) -> Result<()> {
 
 fn chosen(args: &Args) -> Result<Vec<Row>> {
     let mut rows = rows::all();
-    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let mut names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    names.extend(BESIDE);
     if let Some(unknown) = args.only.iter().find(|name| !names.contains(&name.as_str())) {
         bail!("there is no row {unknown}; the rows are {}", names.join(", "));
     }
     rows.retain(|row| args.only.is_empty() || args.only.contains(&row.name));
     Ok(rows)
+}
+
+/// What can be chosen besides the rows of the table.
+const BESIDE: [&str; 2] = [alone::NAME, tables::NAME];
+
+/// Large tables, and what sharing a commit gains: they have servers of their own.
+async fn measure_beside(
+    args: &Args,
+    engine: &'static str,
+    postgres: Option<&str>,
+) -> Result<Vec<Value>> {
+    let (rounds, time) = rounds(args);
+    let chosen = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let plan =
+        tables::Plan { folder: args.folder.as_deref(), engine: (engine, postgres), time, rounds };
+    let mut output = tables::Output { json: args.json, found: Vec::new() };
+    if chosen(alone::NAME) && postgres.is_none() {
+        alone::measure(&plan, &mut output).await?;
+    }
+    let small = if args.quick { vec![tables::SMALL] } else { Vec::new() };
+    let counts = if args.tokens.is_empty() { small } else { args.tokens.clone() };
+    if chosen(tables::NAME) && !counts.is_empty() {
+        tables::measure(&plan, &counts, &mut output).await?;
+    }
+    Ok(output.found)
+}
+
+/// How many rounds, and how long one takes.
+fn rounds(args: &Args) -> (u32, Duration) {
+    if args.quick {
+        (1, Duration::from_millis(200))
+    } else {
+        (args.rounds, Duration::from_secs_f64(args.seconds))
+    }
 }
 
 /// What each answer cost the database.
@@ -139,11 +180,10 @@ async fn measure_rows(
     engine: &'static str,
     postgres: Option<&str>,
 ) -> Result<Vec<Value>> {
-    let (rounds, time) = if args.quick {
-        (1, Duration::from_millis(200))
-    } else {
-        (args.rounds, Duration::from_secs_f64(args.seconds))
-    };
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (rounds, time) = rounds(args);
     let stage = Stage::set(args.folder.as_deref(), postgres).await?;
     let mut timings = Vec::new();
     let mut taken: Vec<Vec<(Round, Round)>> = rows.iter().map(|_| Vec::new()).collect();

@@ -32,7 +32,8 @@ pub const VERIFIER: &str = "a-code-verifier-of-more-than-forty-three-characters"
 /// The server's store, opened beside the server.
 #[derive(Debug)]
 pub struct Seeder {
-    app: Arc<App>,
+    /// What the server is made of, beside the server.
+    pub app: Arc<App>,
     account: Account,
     session: RowId,
 }
@@ -96,7 +97,8 @@ impl Seeder {
         Ok(texts)
     }
 
-    fn row(&self, web: Web, kind: Kind) -> Result<Row> {
+    /// A grant that is to be stored.
+    pub fn row(&self, web: Web, kind: Kind) -> Result<Row> {
         let (app, account, now) = (&self.app, &self.account, self.app.clock.now());
         let client_id = ClientId::parse(web.id())?;
         let client = app.freshness.last_seen();
@@ -147,13 +149,22 @@ impl Seeder {
 }
 
 /// A grant that is to be stored.
-struct Row {
-    ids: [RowId; CANDIDATES],
-    new: NewGrant,
+#[derive(Debug)]
+pub struct Row {
+    /// Its id: the first.
+    pub ids: [RowId; CANDIDATES],
+    /// What the server stores when it issues the code.
+    pub new: NewGrant,
     secret: [u8; 32],
 }
 
-fn store(sql: &mut dyn Sql, kind: Kind, rows: &[Row], now: UnixSeconds) -> Result<(), StoreError> {
+/// Stores grants; those whose refresh token is wanted have their code redeemed.
+pub fn store(
+    sql: &mut dyn Sql,
+    kind: Kind,
+    rows: &[Row],
+    now: UnixSeconds,
+) -> Result<(), StoreError> {
     for Row { ids, new, .. } in rows {
         let stored = grants::insert(sql, ids, new)?;
         if stored != Some(ids[0]) {

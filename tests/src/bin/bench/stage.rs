@@ -70,7 +70,8 @@ impl Stage {
     }
 }
 
-fn free_addr() -> SocketAddr {
+/// Where nothing listens yet.
+pub fn free_addr() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
@@ -80,7 +81,7 @@ fn owned(args: &[&str]) -> Vec<String> {
 
 /// The conditions of all rows: the access log is on, to a file; metrics are on; no TLS. Passwords are hashed as cheaply as the
 /// settings allow, since hashes are not what is measured.
-fn auth_args(issuer: &str, addr: SocketAddr, folder: &Path, database: &str) -> Vec<String> {
+pub fn auth_args(issuer: &str, addr: SocketAddr, folder: &Path, database: &str) -> Vec<String> {
     let mut args = owned(&["auth-server", "serve", "--listen", &addr.to_string()]);
     args.extend(owned(&["--issuer", issuer, "--database", database, "--workers", "1"]));
     args.extend(owned(&["--master-key-file", &folder.join(MASTER_KEY).display().to_string()]));
@@ -126,7 +127,7 @@ fn start_api(alg: Alg, issuer: &str, folder: &Path) -> Result<Process> {
 }
 
 /// The settings of the server beside which the seeder works, as far as it uses them.
-fn settings(issuer: &str, folder: &Path, store: &Store) -> Result<Settings> {
+pub fn settings(issuer: &str, folder: &Path, store: &Store) -> Result<Settings> {
     let mut settings = Settings::new(Issuer::parse(issuer)?, store.database_url());
     settings.master_key_file = Some(folder.join(MASTER_KEY));
     settings.postgres.connections = 6;
