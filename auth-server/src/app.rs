@@ -21,6 +21,7 @@ use crate::keys::vault::{MasterKey, Vault, VaultFault};
 use crate::metrics::Metrics;
 use crate::random::{self, SecureRandom};
 use crate::store::{self, StoreError};
+use crate::tokens::verified::{Proof, VerifiedTokens};
 
 /// What the world outside provides: injected, so that a test holds time and chance in its hand.
 #[derive(Clone, Debug)]
@@ -112,6 +113,8 @@ pub struct App {
     pub vault: Vault,
     /// Signature keys, parsed once.
     pub keys: KeyRing,
+    /// Access tokens that were proven before.
+    pub verified: VerifiedTokens,
     /// Clients and APIs in memory, and how old that picture is.
     pub freshness: Freshness,
     /// Password hashing with bounded memory.
@@ -140,6 +143,7 @@ impl App {
             database,
             vault,
             keys,
+            verified: VerifiedTokens::default(),
             freshness,
             metrics: Metrics::new(),
             row_ids: RowIds::default(),
@@ -150,6 +154,16 @@ impl App {
     pub async fn rotate_keys(&self) -> Result<Vec<Step>, RotationFault> {
         let policy = rotation_policy(&self.settings, &self.freshness.last_seen());
         rotation::keep_up(&self.database, &self.vault, self.clock.now(), &policy).await
+    }
+
+    /// What access tokens that come back are proven with.
+    pub fn proof(&self) -> Proof<'_> {
+        Proof {
+            keys: &self.keys,
+            vault: &self.vault,
+            issuer: &self.settings.issuer,
+            metrics: &self.metrics,
+        }
     }
 
     /// Candidates for the id of a new row.

@@ -27,6 +27,7 @@ pub struct Metrics {
     sign_ins: Family<OutcomeLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
     events: Family<EventLabels, Counter>,
+    verified: Family<ByLabels, Counter>,
     /// Answered requests and how long they took.
     pub requests: RequestDurations,
 }
@@ -50,6 +51,11 @@ struct CodeLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct EventLabels {
     event: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByLabels {
+    by: &'static str,
 }
 
 impl fmt::Debug for Metrics {
@@ -80,8 +86,11 @@ impl Metrics {
         registry.register("refused", "Refused requests by OAuth error code", refused.clone());
         let events = Family::default();
         registry.register("security_events", "Lines of the security log by name", events.clone());
+        let verified = Family::default();
+        let help = "Access tokens of ours that came back and were good, by what proved them";
+        registry.register("verified_access_tokens", help, verified.clone());
         let requests = RequestDurations::register(&mut registry);
-        Self { registry, tokens, sign_ins, refused, events, requests }
+        Self { registry, tokens, sign_ins, refused, events, verified, requests }
     }
 
     /// One answered token request: `issued` or `refused`.
@@ -102,6 +111,11 @@ impl Metrics {
     /// One line of the security log.
     pub fn count_event(&self, event: &'static str) {
         self.events.get_or_create(&EventLabels { event }).inc();
+    }
+
+    /// One access token that came back, proven `by` its `signature` or by `memory` of it.
+    pub fn count_verified(&self, by: &'static str) {
+        self.verified.get_or_create(&ByLabels { by }).inc();
     }
 
     /// The page for Prometheus: our counters, what the database counts itself, and the passwords that wait to be hashed.

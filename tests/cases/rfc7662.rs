@@ -119,6 +119,75 @@ async fn whatever_is_no_live_token_of_ours_is_inactive() {
     assert_eq!(web.introspect(&next).await.json()["active"], true);
 }
 
+/// A token that was active a moment ago lends nothing to texts that resemble it.
+#[tokio::test]
+async fn what_resembles_a_token_that_was_just_shown_is_inactive() {
+    let world = World::start().await;
+    let web = world.web();
+    let access = world.tokens(&web, "openid documents:read", "twin").await.member("access_token");
+    let other = world.tokens(&web, "openid documents:read", "other").await.member("access_token");
+    let shown = || async { web.introspect(&access).await.expect(200).json()["active"] == true };
+    assert!(shown().await && shown().await);
+    let parts = |token: &str| -> [String; 3] {
+        token.split('.').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap()
+    };
+    let ([head, payload, signature], [_, other_payload, other_signature]) =
+        (parts(&access), parts(&other));
+    let header = tests::oracle::unverified_header(&access);
+    let with_header = |name: &str, value: &str| {
+        let mut header = header.clone();
+        header[name] = json!(value);
+        format!("{}.{payload}.{signature}", tests::oracle::b64(header.to_string()))
+    };
+    let first = if signature.starts_with('A') { "B" } else { "A" };
+    let key = Key::new(Alg::Es256, header["kid"].as_str().unwrap());
+    let foreign = Token::access(&key, "https://other.example", &world.resource, world.now());
+    for (why, text) in [
+        ("spoilt at its beginning", format!("{head}.{payload}.{first}{}", &signature[1..])),
+        ("another's signature", format!("{head}.{payload}.{other_signature}")),
+        ("another's payload", format!("{head}.{other_payload}.{signature}")),
+        ("none", with_header("alg", "none")),
+        ("another algorithm", with_header("alg", "EdDSA")),
+        ("another key", with_header("kid", "other")),
+        ("another type", with_header("typ", "JWT")),
+        ("longer", format!("{access}A")),
+        ("shorter", access[..access.len() - 1].to_owned()),
+        ("another issuer", foreign.text()),
+    ] {
+        for _ in 0..2 {
+            is_inactive(&web, &text, why).await;
+            assert_eq!(web.userinfo(&text).await.status, 401, "{why}");
+        }
+    }
+    assert!(shown().await);
+    web.userinfo(&access).await.expect(200);
+}
+
+/// What ends a token ends it although it was active a moment ago.
+#[tokio::test]
+async fn a_token_that_was_just_shown_ends_at_once() {
+    let world = World::start().await;
+    let web = world.web();
+    for (tag, why) in [("a", "given back"), ("b", "its grant ended"), ("c", "expired")] {
+        let tokens = world.tokens(&web, "openid documents:read", tag).await;
+        let access = tokens.member("access_token");
+        for _ in 0..2 {
+            assert_eq!(web.introspect(&access).await.expect(200).json()["active"], true, "{why}");
+            web.userinfo(&access).await.expect(200);
+        }
+        match tag {
+            "a" => web.revoke(&access).await.expect(200),
+            "b" => web.revoke(&tokens.member("refresh_token")).await.expect(200),
+            _ => {
+                world.clock.advance(300);
+                tokens
+            }
+        };
+        is_inactive(&web, &access, why).await;
+        assert_eq!(web.userinfo(&access).await.status, 401, "{why}");
+    }
+}
+
 #[tokio::test]
 async fn a_clients_own_token_is_active_until_it_expires() {
     let world = World::start().await;

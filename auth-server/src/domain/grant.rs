@@ -87,6 +87,17 @@ pub struct Grant {
     pub parents_live: bool,
 }
 
+/// Whom a live grant is about, as far as an access token has to agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// Who got it.
+    pub client_id: ClientId,
+    /// Who gave it, as the client knows them.
+    pub subject: Subject,
+    /// The row of who gave it.
+    pub account_id: RowId,
+}
+
 /// What a genuine refresh token of a family is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presented {

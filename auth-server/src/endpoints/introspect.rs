@@ -28,41 +28,43 @@ pub async fn post(
     app: web::Data<App>,
     request: Result<ClientRequest, TokenError>,
 ) -> Result<HttpResponse, TokenError> {
-    let shown = introspect(&app, request).await.map_err(|cause| cause.counted(&app.metrics))?;
-    Ok(no_store(StatusCode::OK).json(shown))
+    introspect(&app, request).await.map_err(|cause| cause.counted(&app.metrics))
 }
 
 async fn introspect(
     app: &App,
     request: Result<ClientRequest, TokenError>,
-) -> Result<Introspection, TokenError> {
+) -> Result<HttpResponse, TokenError> {
     let (request, now) = (request?, app.clock.now());
     let registry = app.registry().await?;
     let caller = client_auth::authenticate_confidential(app, &registry, &request, now).await?;
     let token = request.params.get("token").ok_or(TokenError::Missing("token"))?;
     // The two kinds cannot be mistaken for each other, so `token_type_hint` has nothing to add.
-    let shown = if token.contains('.') {
-        let claims = issued::live_access_token(app, &registry, token, now).await?;
-        claims
-            .filter(|claims| may_see(&caller, claims, &registry))
-            .map(Introspection::of_access_token)
+    if token.contains('.') {
+        let token = issued::live_access_token(app, &registry, token, now).await?;
+        let shown = token.as_ref().filter(|token| may_see(&caller, &token.claims, &registry));
+        Ok(answer(shown.map(|token| Introspection::of_access_token(&token.claims))))
     } else {
         let genuine = issued::genuine_refresh_token(app, token, now).await?;
-        genuine.and_then(|(grant, generation)| {
-            Introspection::of_refresh_token(app, &caller, grant, generation, now)
-        })
-    };
-    Ok(shown.unwrap_or_default())
+        Ok(answer(genuine.as_ref().and_then(|(grant, generation)| {
+            Introspection::of_refresh_token(app, &caller, grant, *generation, now)
+        })))
+    }
+}
+
+/// What may be shown; of everything else only that it is not active.
+fn answer(shown: Option<Introspection<'_>>) -> HttpResponse {
+    no_store(StatusCode::OK).json(shown.unwrap_or_default())
 }
 
 /// The members of [RFC 7662 section 2.2](https://www.rfc-editor.org/rfc/rfc7662#section-2.2).
 #[derive(Debug, Default, Serialize)]
-struct Introspection {
+struct Introspection<'a> {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<Scope>,
+    scope: Option<&'a Scope>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<ClientId>,
+    client_id: Option<&'a ClientId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,61 +74,62 @@ struct Introspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     nbf: Option<UnixSeconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<Subject>,
+    sub: Option<&'a Subject>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    aud: Option<Audiences>,
+    aud: Option<&'a Audiences>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<Issuer>,
+    iss: Option<&'a Issuer>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    jti: Option<JwtId>,
+    jti: Option<&'a JwtId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<UnixSeconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    acr: Option<String>,
+    acr: Option<&'a str>,
 }
 
-impl Introspection {
-    fn of_access_token(claims: AccessTokenClaims) -> Self {
+impl<'a> Introspection<'a> {
+    fn of_access_token(claims: &'a AccessTokenClaims) -> Self {
         Self {
             active: true,
-            scope: Some(claims.scope).filter(|scope| !scope.is_empty()),
-            client_id: Some(claims.client_id),
+            scope: Some(&claims.scope).filter(|scope| !scope.is_empty()),
+            client_id: Some(&claims.client_id),
             token_type: Some("Bearer"),
             exp: Some(claims.exp),
             iat: Some(claims.iat),
             nbf: claims.nbf,
-            sub: Some(claims.sub),
-            aud: Some(claims.aud),
-            iss: Some(claims.iss),
-            jti: Some(claims.jti),
+            sub: Some(&claims.sub),
+            aud: Some(&claims.aud),
+            iss: Some(&claims.iss),
+            jti: Some(&claims.jti),
             auth_time: claims.auth_time,
-            acr: claims.acr,
+            acr: claims.acr.as_deref(),
         }
     }
 
     /// Only the current token of a live family, and only for its own client.
     fn of_refresh_token(
-        app: &App,
+        app: &'a App,
         caller: &Client,
-        grant: Grant,
+        grant: &'a Grant,
         generation: u32,
         now: UnixSeconds,
     ) -> Option<Self> {
         let idle_end = grant.rotated_at.plus(app.settings.lifetimes.refresh_idle);
-        let counts = grant.new.parties.client_id == *caller.id()
+        let parties = &grant.new.parties;
+        let counts = parties.client_id == *caller.id()
             && grant.is_live(now)
             && !now.has_reached(idle_end)
             && grant.presented(generation, 0, now) == Presented::Current;
         counts.then(|| Self {
             active: true,
-            scope: Some(grant.new.scope),
-            client_id: Some(grant.new.parties.client_id),
+            scope: Some(&grant.new.scope),
+            client_id: Some(&parties.client_id),
             exp: Some(idle_end.min(grant.new.expires_at)),
             iat: Some(grant.rotated_at),
-            sub: Some(grant.new.parties.subject),
-            iss: Some(app.settings.issuer.clone()),
-            auth_time: Some(grant.new.parties.auth_time),
-            acr: Some(grant.new.parties.acr),
+            sub: Some(&parties.subject),
+            iss: Some(&app.settings.issuer),
+            auth_time: Some(parties.auth_time),
+            acr: Some(&parties.acr),
             ..Self::default()
         })
     }

@@ -60,7 +60,8 @@ async fn deny_access_token(
     token: &str,
     now: UnixSeconds,
 ) -> Result<Option<Revoked>, TokenError> {
-    let Ok(claims) = access_token::verify_own(&app.keys, &app.settings.issuer, token, now) else {
+    let Ok((claims, _)) = access_token::verify_own(&app.keys, &app.settings.issuer, token, now)
+    else {
         return Ok(None);
     };
     check_owner(client, &claims.client_id)?;

@@ -2,13 +2,15 @@
 //! ([OpenID Connect Core 5.3](https://openid.net/specs/openid-connect-core-1_0.html#UserInfo), errors by
 //! [RFC 6750 section 3](https://www.rfc-editor.org/rfc/rfc6750#section-3)). It answers in plain JSON only, never signed or encrypted.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER as RETRY_AFTER_HEADER, WWW_AUTHENTICATE,
 };
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde_json::{Map, Value};
-use shared_types::{AccessTokenClaims, ErrorBody, ErrorCode, UnixSeconds};
+use shared_types::{ErrorBody, ErrorCode, UnixSeconds};
 
 use crate::app::App;
 use crate::domain::account::{Account, released_claims};
@@ -18,8 +20,8 @@ use crate::grants::issued::{self, Origin};
 use crate::metrics::Metrics;
 use crate::params::{self, ParamsFault};
 use crate::store::{StoreError, accounts};
-use crate::tokens::access_token::{self, AccessTokenFault};
-use crate::tokens::opaque;
+use crate::tokens::access_token::AccessTokenFault;
+use crate::tokens::verified::VerifiedToken;
 
 /// Where it is.
 pub const PATH: &str = "/userinfo";
@@ -135,7 +137,8 @@ async fn answer(app: &App, token: &PlainSecret) -> Result<HttpResponse, Userinfo
     let now = app.clock.now();
     // The picture is asked for first: with stale keys a revoked one could still prove a signature.
     let registry = app.registry().await?;
-    let claims = access_token::verify_own(&app.keys, &app.settings.issuer, token.expose(), now)?;
+    let token = app.verified.verify(app.proof(), token.expose(), now)?;
+    let claims = &token.claims;
     if !claims.aud.contains(app.settings.issuer.as_str()) {
         return Err(UserinfoError::Audience);
     }
@@ -145,29 +148,27 @@ async fn answer(app: &App, token: &PlainSecret) -> Result<HttpResponse, Userinfo
     if registry.client(&claims.client_id).is_none() {
         return Err(UserinfoError::Revoked);
     }
-    let scope = claims.scope.clone();
-    let account = person_of(app, claims, now).await?;
-    if !scope.contains(OPENID) {
+    let account = person_of(app, Arc::clone(&token), now).await?;
+    if !claims.scope.contains(OPENID) {
         return Err(UserinfoError::Scope);
     }
     let mut body = Map::new();
     // "The sub (subject) Claim MUST always be returned in the UserInfo Response." (OpenID Connect Core 5.3.2)
     body.insert("sub".to_owned(), Value::from(account.subject.as_str()));
-    body.extend(released_claims(&account.claims, &scope));
+    body.extend(released_claims(&account.claims, &claims.scope));
     Ok(no_store(StatusCode::OK).json(body))
 }
 
 /// The person whom the token is about, if it was not revoked and its grant lives. One read, so all of it was true at one moment.
 async fn person_of(
     app: &App,
-    claims: AccessTokenClaims,
+    token: Arc<VerifiedToken>,
     now: UnixSeconds,
 ) -> Result<Account, UserinfoError> {
-    let grant = opaque::grant_of_jti(&app.vault, &claims.jti);
     let found: Option<Account> = app
         .database
-        .read(move |sql| match issued::origin(sql, &claims, grant, now)? {
-            Some(Origin::Grant(grant)) => accounts::find(sql, grant.new.parties.account_id),
+        .read(move |sql| match issued::origin(sql, &token, now)? {
+            Some(Origin::Person(account)) => accounts::find(sql, account),
             // A client's own token is about nobody.
             Some(Origin::Client) | None => Ok(None),
         })

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use database::Sql;
-use shared_types::{AccessTokenClaims, UnixSeconds};
+use shared_types::UnixSeconds;
 
 use crate::app::App;
 use crate::domain::grant::Grant;
@@ -13,62 +13,56 @@ use crate::domain::registry::Registry;
 use crate::domain::row_id::RowId;
 use crate::domain::secret::constant_time_eq;
 use crate::store::{StoreError, denied_tokens, grants};
-use crate::tokens::access_token;
 use crate::tokens::opaque::{self, OpaqueKind};
+use crate::tokens::verified::VerifiedToken;
 
 /// What an access token that counts came from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Origin {
-    /// What a person allowed; it lives.
-    Grant(Box<Grant>),
+    /// What the person of this account allowed; it lives.
+    Person(RowId),
     /// The client itself, which the registry has to know still.
     Client,
 }
 
-/// What the token with these claims, whose signature was proven, came from: `None` if it was given back, or if that has ended. `grant` is what
-/// its `jti` names. For use within a read, so that whatever is read besides was true at the same moment.
+/// What `token` came from: `None` if it was given back, or if that has ended. For use within a read, so that whatever is read besides was
+/// true at the same moment.
 pub fn origin(
     sql: &mut dyn Sql,
-    claims: &AccessTokenClaims,
-    grant: Option<RowId>,
+    token: &VerifiedToken,
     now: UnixSeconds,
 ) -> Result<Option<Origin>, StoreError> {
-    if denied_tokens::is_denied(sql, &claims.jti)? {
-        return Ok(None);
-    }
-    let Some(id) = grant else {
-        return Ok((claims.sub.as_str() == claims.client_id.as_str()).then_some(Origin::Client));
+    let claims = &token.claims;
+    let Some(grant) = token.grant else {
+        let own = claims.sub.as_str() == claims.client_id.as_str();
+        let counts = own && !denied_tokens::is_denied(sql, &claims.jti)?;
+        return Ok(counts.then_some(Origin::Client));
     };
-    let lives = |grant: &Grant| {
-        let parties = &grant.new.parties;
-        grant.is_live(now) && parties.client_id == claims.client_id && parties.subject == claims.sub
-    };
-    let grant = grants::find(sql, id, now)?.filter(lives);
-    Ok(grant.map(|grant| Origin::Grant(Box::new(grant))))
+    let vouched = grants::vouches(sql, grant, &claims.jti, now)?
+        .filter(|by| by.client_id == claims.client_id && by.subject == claims.sub);
+    Ok(vouched.map(|by| Origin::Person(by.account_id)))
 }
 
-/// The claims of an access token of ours that counts: signed, not expired, not given back, and what it came from still lives.
+/// An access token of ours that counts: signed, not expired, not given back, and what it came from still lives.
 pub async fn live_access_token(
     app: &App,
     registry: &Registry,
-    token: &str,
+    text: &str,
     now: UnixSeconds,
-) -> Result<Option<AccessTokenClaims>, StoreError> {
-    let Ok(claims) = access_token::verify_own(&app.keys, &app.settings.issuer, token, now) else {
+) -> Result<Option<Arc<VerifiedToken>>, StoreError> {
+    let Ok(token) = app.verified.verify(app.proof(), text, now) else {
         return Ok(None);
     };
-    let grant = opaque::grant_of_jti(&app.vault, &claims.jti);
-    let claims = Arc::new(claims);
-    let asked = Arc::clone(&claims);
-    let counts = match app.database.read(move |sql| origin(sql, &asked, grant, now)).await? {
+    let asked = Arc::clone(&token);
+    let counts = match app.database.read(move |sql| origin(sql, &asked, now)).await? {
         None => false,
-        Some(Origin::Grant(_)) => true,
+        Some(Origin::Person(_)) => true,
         // It ends with the client, and when the operator revokes the client's tokens.
         Some(Origin::Client) => registry
-            .client(&claims.client_id)
-            .is_some_and(|client| claims.iat >= client.tokens_not_before),
+            .client(&token.claims.client_id)
+            .is_some_and(|client| token.claims.iat >= client.tokens_not_before),
     };
-    Ok(counts.then(|| Arc::unwrap_or_clone(claims)))
+    Ok(counts.then_some(token))
 }
 
 /// The grant of a refresh token whose secret is right, and the token's generation: genuine, but perhaps replaced or ended long ago.

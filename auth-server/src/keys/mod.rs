@@ -6,6 +6,7 @@ pub mod rotation;
 mod sealing;
 pub mod signer;
 pub mod vault;
+mod verifier;
 
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use database::Database;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::Serialize;
-use shared_types::jwk::{JwkSet, PublicKey};
+use shared_types::jwk::JwkSet;
 use shared_types::jws::{JwsFault, typ_is};
 use shared_types::{CompactJws, KeyId, PublicJwk, SigningAlg};
 
 use super::signer::KeyPair;
 use super::vault::Vault;
+use super::verifier::VerifyingKey;
 use crate::domain::secret::SecretHash;
 use crate::domain::signing_key::State;
 use crate::store::keys::StoredKey;
@@ -55,6 +55,15 @@ pub enum VerifyFault {
     Signature,
 }
 
+/// What a signature of ours was found under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// The epoch of the keys that proved it. While [`KeyRing::epoch`] is this one, no key has changed its state.
+    pub epoch: i64,
+}
+
 /// What `GET /jwks.json` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedJwks {
@@ -80,7 +89,7 @@ struct Snapshot {
 struct RingKey {
     state: State,
     alg: SigningAlg,
-    verifier: DecodingKey,
+    verifier: VerifyingKey,
     pair: Option<Arc<KeyPair>>,
 }
 
@@ -153,12 +162,12 @@ impl KeyRing {
     }
 
     /// The payload of a token that a published key of ours signed and that says it is of `expected_typ`.
-    pub fn verify(&self, token: &str, expected_typ: &str) -> Result<Vec<u8>, VerifyFault> {
+    pub fn verify(&self, token: &str, expected_typ: &str) -> Result<Proven, VerifyFault> {
         self.verify_with(token, expected_typ, State::is_published)
     }
 
     /// The same, also with keys that are published no more but were not revoked: for `id_token_hint`, whose token may be old.
-    pub fn verify_hint(&self, token: &str, expected_typ: &str) -> Result<Vec<u8>, VerifyFault> {
+    pub fn verify_hint(&self, token: &str, expected_typ: &str) -> Result<Proven, VerifyFault> {
         self.verify_with(token, expected_typ, |state| state != State::Revoked)
     }
 
@@ -167,7 +176,7 @@ impl KeyRing {
         token: &str,
         expected_typ: &str,
         counts: fn(State) -> bool,
-    ) -> Result<Vec<u8>, VerifyFault> {
+    ) -> Result<Proven, VerifyFault> {
         let jws = CompactJws::split(token)?;
         let header = jws.header()?;
         if !header.unverified_typ.is_some_and(|typ| typ_is(&typ, expected_typ)) {
@@ -184,15 +193,10 @@ impl KeyRing {
         if header.unverified_alg != key.alg {
             return Err(VerifyFault::Algorithm);
         }
-        match crypto::verify(
-            jws.signature,
-            jws.signing_input.as_bytes(),
-            &key.verifier,
-            algorithm(key.alg),
-        ) {
-            Ok(true) => Ok(jws.payload()?),
-            Ok(false) | Err(_) => Err(VerifyFault::Signature),
+        if !key.verifier.verifies(jws.signing_input.as_bytes(), jws.signature) {
+            return Err(VerifyFault::Signature);
         }
+        Ok(Proven { payload: jws.payload()?, epoch: snapshot.epoch })
     }
 
     /// The published keys.
@@ -254,7 +258,9 @@ fn ring_key(
             Some(Arc::new(KeyPair::from_pkcs8(*alg, &pkcs8).map_err(|_| damaged())?))
         }
     };
-    Ok(RingKey { state: row.state, alg: *alg, verifier: verifier(&row.public.key), pair })
+    let verifier = VerifyingKey::load(*alg, &row.public.key)
+        .map_err(|fault| StoreError::Corrupt(format!("the key {kid}: {fault}")))?;
+    Ok(RingKey { state: row.state, alg: *alg, verifier, pair })
 }
 
 fn signer(kid: &KeyId, key: &RingKey) -> Option<Signer> {
@@ -282,22 +288,4 @@ fn with_room(header: &str, payload: usize) -> String {
     let mut token = String::with_capacity(header.len() + (payload + 256) * 4 / 3 + 8);
     token.push_str(header);
     token
-}
-
-fn verifier(key: &PublicKey) -> DecodingKey {
-    match key {
-        // The "DER" of an EC key is the uncompressed point of SEC 1, and that of an Ed25519 key the point itself.
-        PublicKey::P256 { x, y } => DecodingKey::from_ec_der(&[&[4], x.as_slice(), y].concat()),
-        PublicKey::Ed25519 { x } => DecodingKey::from_ed_der(x),
-        PublicKey::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
-    }
-}
-
-fn algorithm(alg: SigningAlg) -> Algorithm {
-    match alg {
-        SigningAlg::Es256 => Algorithm::ES256,
-        SigningAlg::EdDsa => Algorithm::EdDSA,
-        SigningAlg::Rs256 => Algorithm::RS256,
-        SigningAlg::Ps256 => Algorithm::PS256,
-    }
 }

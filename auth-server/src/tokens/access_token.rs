@@ -26,20 +26,31 @@ pub fn issue(
     keys.sign(alg, TOKEN_TYP, claims).map(PlainSecret::new)
 }
 
-/// The claims of a token that we signed ourselves and that has not expired, for whichever audience. Whether it was given back, and
-/// whether its grant lives, only the store knows.
+/// The claims of a token that we signed ourselves and that is good at `now`, for whichever audience, and the epoch of the keys that proved it.
+/// Whether it was given back, and whether its grant lives, only the store knows.
 pub fn verify_own(
     keys: &KeyRing,
     issuer: &Issuer,
     token: &str,
     now: UnixSeconds,
-) -> Result<AccessTokenClaims, AccessTokenFault> {
-    let claims = AccessTokenClaims::parse(&keys.verify(token, TOKEN_TYP)?)?;
+) -> Result<(AccessTokenClaims, i64), AccessTokenFault> {
+    let proven = keys.verify(token, TOKEN_TYP)?;
+    let claims = AccessTokenClaims::parse(&proven.payload)?;
     if claims.iss != *issuer {
         return Err(ClaimFault::Issuer.into());
     }
+    check_times(&claims, now)?;
+    Ok((claims, proven.epoch))
+}
+
+/// What time alone decides. There is no leeway: it is our own clock that wrote these times. `iat` is none of them, so that a clock that is
+/// set back does not void what it has just signed.
+pub(super) fn check_times(claims: &AccessTokenClaims, now: UnixSeconds) -> Result<(), ClaimFault> {
     if now.has_reached(claims.exp) {
-        return Err(ClaimFault::Expired.into());
+        return Err(ClaimFault::Expired);
     }
-    Ok(claims)
+    match claims.nbf {
+        Some(nbf) if !now.has_reached(nbf) => Err(ClaimFault::NotYetValid),
+        _ => Ok(()),
+    }
 }

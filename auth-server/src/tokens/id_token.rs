@@ -18,6 +18,6 @@ pub fn issue(
 /// Tokens when the RP identified by the ID Token's aud claim and/or sid claim has a current session or had a recent session at the OP,
 /// even when the exp time has passed" ([RP-Initiated Logout section 2](https://openid.net/specs/openid-connect-rpinitiated-1_0.html#RPLogout)).
 pub fn verify_hint(keys: &KeyRing, issuer: &Issuer, text: &str) -> Option<IdTokenClaims> {
-    let payload = keys.verify_hint(text, ID_TOKEN_TYP).ok()?;
-    IdTokenClaims::parse(&payload).ok().filter(|claims| claims.iss == *issuer)
+    let proven = keys.verify_hint(text, ID_TOKEN_TYP).ok()?;
+    IdTokenClaims::parse(&proven.payload).ok().filter(|claims| claims.iss == *issuer)
 }

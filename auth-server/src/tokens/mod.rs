@@ -3,6 +3,8 @@
 pub mod access_token;
 pub mod id_token;
 pub mod opaque;
+mod remembered;
+pub mod verified;
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ async fn a_revoked_key_counts_for_nothing_and_its_announced_successor_signs() {
     let token =
         machine.client_credentials("documents:read").await.expect(200).member("access_token");
     let jwks = machine.jwks().await;
+    assert_eq!(machine.introspect(&token).await.json()["active"], true, "it was proven before");
     let kid = read(&token, &jwks).0["kid"].as_str().unwrap().to_owned();
     let keys = realm.json(&["key", "list"]);
     let signing = |key: &&Value| key["kid"] == kid;

@@ -11,8 +11,8 @@ async fn a_code_gives_an_access_token_an_id_token_and_a_refresh_token() {
     assert_eq!((response.token_type, response.expires_in), ("Bearer", 300));
     assert!(world.counts(&response).await);
     let id_token = response.id_token.as_ref().unwrap();
-    let payload = world.app.keys.verify(id_token.expose(), ID_TOKEN_TYP).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    let proven = world.app.keys.verify(id_token.expose(), ID_TOKEN_TYP).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&proven.payload).unwrap();
     assert_eq!(
         (claims["nonce"].as_str(), claims["sub"].as_str()),
         (Some("n-1"), Some("acct_alice"))

@@ -89,8 +89,8 @@ async fn a_refresh_narrows_scope_and_never_widens_it() {
     assert_eq!(whole.scope, scope("openid read"), "the grant itself is not narrowed");
     assert!(whole.id_token.is_none(), "nobody asked for it by name");
     let asked = world.request("web", &form(&refresh_token(&whole), "scope=openid")).await.unwrap();
-    let payload = world.app.keys.verify(asked.id_token.unwrap().expose(), ID_TOKEN_TYP).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    let proven = world.app.keys.verify(asked.id_token.unwrap().expose(), ID_TOKEN_TYP).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&proven.payload).unwrap();
     assert!(claims.get("nonce").is_none() && claims["auth_time"] == NOW.as_i64());
 }
 

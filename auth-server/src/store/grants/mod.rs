@@ -30,6 +30,9 @@ macro_rules! parents_live {
     };
 }
 
+mod vouching;
+pub use vouching::vouches;
+
 const FIND: &str = concat!(
     "SELECT ",
     columns!(),

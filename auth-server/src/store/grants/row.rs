@@ -113,7 +113,8 @@ fn parties(row: &Row) -> Result<Parties, StoreError> {
     })
 }
 
-fn corrupt(column: &'static str) -> StoreError {
+/// A column that holds something else.
+pub(super) fn corrupt(column: &'static str) -> StoreError {
     StoreError::Corrupt(format!(
         "column authorization_grant.{column} does not hold what was stored"
     ))
