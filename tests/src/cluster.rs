@@ -32,11 +32,22 @@ impl Cluster {
             skip(name, "there is no PostgreSQL server on this machine; tests/run installs one");
             return None;
         }
+        Some(Self::begin_in(tempfile::tempdir().unwrap(), settings, prepare))
+    }
+
+    /// Makes and starts one for something else than a case, with its files below `parent`, which its user may enter; absent: for temporary
+    /// files. None on a machine without PostgreSQL.
+    pub fn start_below(parent: Option<&Path>, settings: &[&str]) -> Option<Self> {
+        let folder = || parent.map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
+        is_installed().then(|| Self::begin_in(folder(), settings, |_| {}))
+    }
+
+    fn begin_in(folder: TempDir, settings: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let cluster = Self { port: free_port(), settings, folder: tempfile::tempdir().unwrap() };
+        let cluster = Self { port: free_port(), settings, folder };
         prepare(cluster.folder.path());
         cluster.begin();
-        Some(cluster)
+        cluster
     }
 
     /// Runs statements as its superuser.
@@ -75,7 +86,7 @@ impl Cluster {
     }
 
     /// The server's process, then its children: one a connection, and those that work for all.
-    fn family(&self) -> Vec<String> {
+    pub fn family(&self) -> Vec<String> {
         let pid = self.pid();
         // A server that was killed has left its file behind.
         let children =

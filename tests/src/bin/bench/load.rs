@@ -142,7 +142,7 @@ impl Line {
 }
 
 /// The status and where the body begins, once all of the answer is there.
-fn whole(got: &[u8]) -> Result<Option<(u16, usize)>> {
+pub fn whole(got: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(end) = got.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&got[..end]).context("a head is text")?;
     let mut lines = head.split("\r\n");

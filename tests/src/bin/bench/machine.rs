@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use actix_web::http::header::HttpDate;
 use anyhow::{Context as _, Result, bail};
+use shared_types::{Clock as _, SystemClock};
 
 /// The processor of the servers.
 pub const SERVER_CORE: &str = "0";
@@ -40,14 +42,18 @@ pub fn can_pin() -> bool {
 
 /// Moves this process to the processor of the load. Before it has threads: they inherit it.
 pub fn pin_to_load_core() {
-    let id = std::process::id().to_string();
+    pin(&std::process::id().to_string(), LOAD_CORE);
+}
+
+/// Moves a process to a processor, or says that it cannot be moved. What it starts from then on follows it.
+pub fn pin(process: &str, core: &str) {
     let moved = Command::new("taskset")
-        .args(["-c", "-p", LOAD_CORE, &id])
+        .args(["-c", "-p", core, process])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     if !moved.is_ok_and(|status| status.success()) {
-        eprintln!("bench: taskset does not move this process; it runs where it may");
+        eprintln!("bench: taskset does not move process {process}; it runs where it may");
     }
 }
 
@@ -71,23 +77,47 @@ pub struct Process {
     /// Where its metrics are, if it has any.
     pub metrics: Option<SocketAddr>,
     started: Instant,
+    again: Recipe,
 }
 
-impl Process {
-    /// Starts this program with `args`; everything it says goes to `log` in `folder`. It is to answer at `addr`.
-    pub fn start(args: &[String], folder: &Path, log: &str, addr: SocketAddr) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(folder.join(log))?;
+/// How a process is started.
+#[derive(Clone, Debug)]
+struct Recipe {
+    args: Vec<String>,
+    folder: PathBuf,
+    log: String,
+}
+
+impl Recipe {
+    fn start(&self) -> Result<(Child, Instant)> {
+        let log = self.folder.join(&self.log);
+        let file = File::options().create(true).append(true).open(log)?;
         let mut command = this_program(SERVER_CORE)?;
         for (name, _) in std::env::vars() {
             if name.starts_with("AUTH_SERVER_") || name.starts_with("RESOURCE_SERVER_") {
                 command.env_remove(name);
             }
         }
-        command.args(args).current_dir(folder).env_remove("RUST_LOG").stdin(Stdio::null());
-        command.stdout(file.try_clone()?).stderr(file);
+        command.args(&self.args).current_dir(&self.folder).env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let started = now();
-        let child = command.spawn().context("the server starts")?;
-        Ok(Self { child, addr, metrics: None, started })
+        Ok((command.spawn().context("the server starts")?, started))
+    }
+}
+
+impl Process {
+    /// Starts this program with `args`; everything it says goes to `log` in `folder`. It is to answer at `addr`.
+    pub fn start(args: &[String], folder: &Path, log: &str, addr: SocketAddr) -> Result<Self> {
+        let again = Recipe { args: args.to_vec(), folder: folder.to_owned(), log: log.to_owned() };
+        let (child, started) = again.start()?;
+        Ok(Self { child, addr, metrics: None, started, again })
+    }
+
+    /// Ends it and starts it anew with what it has stored; how long it took from exec until it was ready.
+    pub fn restart(&mut self) -> Result<Duration> {
+        self.end()?;
+        (self.child, self.started) = self.again.start()?;
+        self.until_ready("/readyz")
     }
 
     /// Waits until `path` answers 200; how long that was since the start.
@@ -109,6 +139,10 @@ impl Process {
 
     /// Ends it as an operator would, and waits.
     pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
         let id = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &id]).status()?;
         self.child.wait()?;
@@ -173,4 +207,24 @@ pub fn describe() -> String {
     let processors = processors();
     let pinned = if can_pin() { "servers on one, load on another" } else { "not pinned" };
     format!("{model}, {processors} processors, {pinned}; Linux {}", kernel.trim())
+}
+
+/// When this is.
+pub fn date() -> String {
+    let seconds = SystemClock.now().as_i64();
+    HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))).to_string()
+}
+
+/// The commit that is checked out, and whether files have changed since; absent outside a clone.
+pub fn commit() -> Option<String> {
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::null());
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+    let is_clean = changed.is_none_or(|files| files.is_empty());
+    Some(if is_clean { commit } else { format!("{commit}, changed") })
 }

@@ -12,6 +12,9 @@
 
 mod alone;
 mod bare;
+mod cluster;
+mod compare;
+mod connections;
 mod load;
 mod machine;
 mod measure;
@@ -33,12 +36,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Parser as _;
 use serde_json::{Value, json};
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
-use measure::Round;
-use report::Measured;
-use rows::{Row, Server};
-use signatures::Timings;
+use cluster::Postgres;
+use rows::{Load, Row, Server};
 use stage::Stage;
+use standing::Moment;
 
 /// Measures the servers against bare actix-web.
 #[derive(Debug, clap::Parser)]
@@ -62,8 +66,11 @@ struct Args {
     /// Prints JSON, one line
     #[arg(long)]
     json: bool,
-    /// Rows that use the database also on this PostgreSQL server, postgres://USER@HOST:PORT
-    #[arg(long, value_name = "URL")]
+    /// Compares with what an earlier run with --json has printed
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Rows that use a database also on PostgreSQL: this server, postgres://USER@HOST:PORT, or without a value one of its own that ends with the run
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = cluster::OWN)]
     postgres: Option<String>,
     /// Where the databases are, by default in the folder for temporary files
     #[arg(long, value_name = "FOLDER")]
@@ -83,6 +90,7 @@ fn main() -> ExitCode {
             );
         }
         "signatures" => return signatures::print(),
+        connections::ROLE => return connections::hold(&args),
         _ => {}
     }
     let args = Args::parse_from(args);
@@ -93,7 +101,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(&args)));
+        .and_then(|runtime| runtime.block_on(run_until_told(&args)));
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -103,23 +111,47 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends early when it is interrupted: whatever it has started ends with it.
+async fn run_until_told(args: &Args) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        run = run(args) => run,
+        told = ctrl_c() => told.map_err(Into::into).and_then(|()| bail!("interrupted")),
+        _ = terminate.recv() => bail!("terminated"),
+    }
+}
+
 async fn run(args: &Args) -> Result<()> {
     let rows = chosen(args)?;
+    let before = args.compare.as_deref().map(compare::read).transpose()?;
     if !args.json {
         println!("{}\n", machine::describe());
     }
     let mut found = measure_rows(args, &rows, "sqlite", None).await?;
     found.extend(measure_beside(args, "sqlite", None).await?);
-    let on_database: Vec<Row> = rows.into_iter().filter(Row::uses_database).collect();
-    match &args.postgres {
-        Some(server) => {
-            found.extend(measure_rows(args, &on_database, "postgres", Some(server)).await?);
-            found.extend(measure_beside(args, "postgres", Some(server)).await?);
-        }
-        None => eprintln!("bench: nothing on PostgreSQL: --postgres names no server"),
+    let on_database = |row: &Row| row.uses_database() || matches!(row.server, Server::Api(_));
+    let on_database: Vec<Row> = rows.into_iter().filter(on_database).collect();
+    if let Some(url) = &args.postgres {
+        let postgres = Postgres::find(url, args.folder.as_deref())?;
+        let url = Some(postgres.url.as_str());
+        found.extend(measure_rows(args, &on_database, "postgres", url).await?);
+        found.extend(measure_beside(args, "postgres", url).await?);
+    } else {
+        eprintln!("bench: nothing on PostgreSQL: --postgres asks for it");
     }
+    let (rounds, time) = rounds(args);
+    let document = json!({
+        "format": compare::FORMAT, "machine": machine::describe(), "date": machine::date(), "commit": machine::commit(),
+        "quick": args.quick, "rounds": rounds, "seconds": time.as_secs_f64(), "rows": found,
+    });
     if args.json {
-        println!("{}", json!({ "machine": machine::describe(), "rows": found }));
+        println!("{document}");
+    }
+    if let Some(before) = before {
+        for line in compare::lines(&before, &document) {
+            // What is read by machines stays one line.
+            if args.json { eprintln!("{line}") } else { println!("{line}") }
+        }
     }
     Ok(())
 }
@@ -136,7 +168,7 @@ fn chosen(args: &Args) -> Result<Vec<Row>> {
 }
 
 /// What can be chosen besides the rows of the table.
-const BESIDE: [&str; 2] = [alone::NAME, tables::NAME];
+const BESIDE: [&str; 4] = [standing::START, standing::CONNECTIONS, alone::NAME, tables::NAME];
 
 /// Large tables, and what sharing a commit gains: they have servers of their own.
 async fn measure_beside(
@@ -145,7 +177,7 @@ async fn measure_beside(
     postgres: Option<&str>,
 ) -> Result<Vec<Value>> {
     let (rounds, time) = rounds(args);
-    let chosen = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let chosen = |name: &str| is_chosen(args, name);
     let plan =
         tables::Plan { folder: args.folder.as_deref(), engine: (engine, postgres), time, rounds };
     let mut output = tables::Output { json: args.json, found: Vec::new() };
@@ -160,6 +192,11 @@ async fn measure_beside(
     Ok(output.found)
 }
 
+/// Whether something is to be measured that `--only` can leave out.
+fn is_chosen(args: &Args, name: &str) -> bool {
+    args.only.is_empty() || args.only.iter().any(|only| only == name)
+}
+
 /// How many rounds, and how long one takes.
 fn rounds(args: &Args) -> (u32, Duration) {
     if args.quick {
@@ -169,87 +206,48 @@ fn rounds(args: &Args) -> (u32, Duration) {
     }
 }
 
-/// What each answer cost the database.
-const SQLITE: &[&str] = &["database_commits_total"];
-const POSTGRES: &[&str] =
-    &["database_commits_total", "database_statements_total", "database_round_trips_total"];
-
+/// The rows of the table with what the servers take meanwhile, and below it starts and connections.
 async fn measure_rows(
     args: &Args,
     rows: &[Row],
     engine: &'static str,
     postgres: Option<&str>,
 ) -> Result<Vec<Value>> {
-    if rows.is_empty() {
+    let chosen = |name: &str| is_chosen(args, name);
+    let starts = if args.quick { 1 } else { 11 };
+    if rows.is_empty() && !chosen(standing::START) && !chosen(standing::CONNECTIONS) {
         return Ok(Vec::new());
     }
     let (rounds, time) = rounds(args);
-    let stage = Stage::set(args.folder.as_deref(), postgres).await?;
+    let folder = args.folder.as_deref();
+    let plan = tables::Plan { folder, engine: (engine, postgres), time, rounds };
+    let mut stage = Stage::set(folder, postgres).await?;
+    let mut figures = standing::memory(&stage, Moment::Idle)?;
+    // All rounds of what takes the memory of hashes come last.
+    let (last, first): (Vec<Row>, Vec<Row>) =
+        rows.iter().cloned().partition(|row| row.load == Load::SignIn);
     let mut timings = Vec::new();
-    let mut taken: Vec<Vec<(Round, Round)>> = rows.iter().map(|_| Vec::new()).collect();
-    for _ in 0..rounds {
-        timings.push(signatures::time_on_both()?);
-        for (row, taken) in rows.iter().zip(&mut taken) {
-            taken.push(pair(&stage, row, counters(row, engine), time).await?);
-        }
+    let mut taken = measure::rounds(&stage, &plan, &first, &mut timings).await?;
+    if !first.is_empty() {
+        figures.extend(standing::memory(&stage, Moment::Tokens)?);
     }
-    let timings = middle(&timings);
-    let mut found = Vec::new();
-    if !args.json {
-        for (operation, micros) in &timings {
-            println!("{operation}: {micros:.1} µs");
-        }
-        println!("\n{}", report::head());
+    taken.extend(measure::rounds(&stage, &plan, &last, &mut timings).await?);
+    if !last.is_empty() {
+        figures.extend(standing::memory(&stage, Moment::All)?);
     }
-    for (row, taken) in rows.iter().zip(&taken) {
-        let measured = Measured::of(row, engine, taken, counters(row, engine), &timings);
-        if !args.json {
-            println!("{}", measured.line());
-        }
-        found.push(measured.json());
+    let timings = measure::middle(&timings);
+    let mut output = tables::Output { json: args.json, found: Vec::new() };
+    report::table(&plan, first.iter().chain(&last), &taken, &timings, &mut output);
+    if chosen(standing::START) {
+        figures.extend(standing::starts(&mut stage, starts)?);
     }
-    for figure in standing::measure(stage, if args.quick { 1 } else { 10 })? {
-        if !args.json {
-            println!("{}", figure.line());
-        }
-        found.push(figure.json(engine));
+    if chosen(standing::CONNECTIONS) && postgres.is_none() {
+        let count = if args.quick { 200 } else { 10_000 };
+        let plan = connections::Plan { count, time };
+        figures.extend(standing::connections(&mut stage, plan).await?);
     }
-    Ok(found)
-}
-
-fn counters(row: &Row, engine: &str) -> &'static [&'static str] {
-    match (row.uses_database(), engine) {
-        (false, _) => &[],
-        (true, "postgres") => POSTGRES,
-        (true, _) => SQLITE,
+    for figure in figures {
+        output.line(&figure.line(engine), figure.json(engine));
     }
-}
-
-/// A round of the bare endpoint and, right after it, one of the row.
-async fn pair(
-    stage: &Stage,
-    row: &Row,
-    counters: &[&str],
-    time: Duration,
-) -> Result<(Round, Round)> {
-    let mut traffic = rows::traffic(stage, row.load, time).await?;
-    let bare = measure::round(&stage.bare, time / 2, &[], &mut *rows::bare(row.base)).await?;
-    let server = row.server.process(stage);
-    let own = measure::round(server, time, counters, &mut *traffic).await;
-    let own = own.map_err(|error| error.context(format!("row {}", row.name)))?;
-    if own.outcome.answers == 0 && row.server != Server::Bare {
-        bail!("row {} had no answers", row.name);
-    }
-    Ok((bare, own))
-}
-
-/// The medians of some timings.
-fn middle(timings: &[Timings]) -> Timings {
-    let names = timings.first().map(|first| first.keys().cloned().collect::<Vec<_>>());
-    let of = |name: String| {
-        let figures = timings.iter().filter_map(|timings| timings.get(&name).copied());
-        let middle = measure::median(figures);
-        (name, middle)
-    };
-    names.unwrap_or_default().into_iter().map(of).collect()
+    Ok(output.found)
 }

@@ -1,12 +1,21 @@
-//! One row measured: some rounds, each next to the bare endpoint that it is held against, and their medians.
+//! Rows measured: some rounds, each next to the bare endpoint that it is held against, and their medians.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::load::{Outcome, Traffic, run};
 use crate::machine::Process;
+use crate::rows::{self, Row, Server};
+use crate::signatures::{self, Timings};
+use crate::stage::Stage;
 use crate::state::CONNECTIONS;
+use crate::tables::Plan;
+
+/// What each answer cost the database.
+const SQLITE: &[&str] = &["database_commits_total"];
+const POSTGRES: &[&str] =
+    &["database_commits_total", "database_statements_total", "database_round_trips_total"];
 
 /// The share of a round that warms up caches and connections before it counts.
 const WARM_UP: u32 = 8;
@@ -41,6 +50,64 @@ pub async fn round(
         counted: counted.collect(),
         outcome,
     })
+}
+
+/// The rounds of some rows, each row once a round; `timings` gets the signatures of each round.
+pub async fn rounds(
+    stage: &Stage,
+    plan: &Plan<'_>,
+    rows: &[Row],
+    timings: &mut Vec<Timings>,
+) -> Result<Vec<Vec<(Round, Round)>>> {
+    let mut taken: Vec<Vec<(Round, Round)>> = rows.iter().map(|_| Vec::new()).collect();
+    if rows.is_empty() {
+        return Ok(taken);
+    }
+    for _ in 0..plan.rounds {
+        timings.push(signatures::time_on_both()?);
+        for (row, taken) in rows.iter().zip(&mut taken) {
+            taken.push(pair(stage, row, counters(row, plan.engine.0), plan.time).await?);
+        }
+    }
+    Ok(taken)
+}
+
+/// The counters that belong to a row.
+pub fn counters(row: &Row, engine: &str) -> &'static [&'static str] {
+    match (row.uses_database(), engine) {
+        (_, "postgres") => POSTGRES,
+        (false, _) => &[],
+        (true, _) => SQLITE,
+    }
+}
+
+/// A round of the bare endpoint and, right after it, one of the row.
+async fn pair(
+    stage: &Stage,
+    row: &Row,
+    counters: &[&str],
+    time: Duration,
+) -> Result<(Round, Round)> {
+    let mut traffic = rows::traffic(stage, row.load, time).await?;
+    let bare = round(&stage.bare, time / 2, &[], &mut *rows::bare(row.base)).await?;
+    let server = row.server.process(stage);
+    let own = round(server, time, counters, &mut *traffic).await;
+    let own = own.map_err(|error| error.context(format!("row {}", row.name)))?;
+    if own.outcome.answers == 0 && row.server != Server::Bare {
+        bail!("row {} had no answers", row.name);
+    }
+    Ok((bare, own))
+}
+
+/// The medians of some timings.
+pub fn middle(timings: &[Timings]) -> Timings {
+    let names = timings.first().map(|first| first.keys().cloned().collect::<Vec<_>>());
+    let of = |name: String| {
+        let figures = timings.iter().filter_map(|timings| timings.get(&name).copied());
+        let middle = median(figures);
+        (name, middle)
+    };
+    names.unwrap_or_default().into_iter().map(of).collect()
 }
 
 /// The middle one of some figures; 0 of none.

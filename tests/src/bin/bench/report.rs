@@ -1,10 +1,99 @@
 //! The table: for people, and as JSON for comparison over time.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::measure::{Round, median};
+use crate::measure::{Round, counters, median};
 use crate::rows::{Row, Target};
 use crate::signatures::Timings;
+use crate::tables::{Output, Plan};
+
+/// The signatures, and the table of these rows with their rounds.
+pub fn table<'a>(
+    plan: &Plan<'_>,
+    rows: impl Iterator<Item = &'a Row>,
+    taken: &[Vec<(Round, Round)>],
+    timings: &Timings,
+    output: &mut Output,
+) {
+    let engine = plan.engine.0;
+    for (operation, micros) in timings {
+        let figure = Figure::of(operation.clone(), *micros, "µs");
+        output.line(&format!("{operation}: {micros:.1} µs"), figure.json(engine));
+    }
+    if !output.json {
+        println!("\n{}", head());
+    }
+    for (row, taken) in rows.zip(taken) {
+        let measured = Measured::of(row, engine, taken, counters(row, engine), timings);
+        output.line(&measured.line(), measured.json());
+    }
+}
+
+/// A figure below the table.
+#[derive(Debug)]
+pub struct Figure {
+    name: String,
+    /// Or why there is none.
+    value: Result<f64, String>,
+    unit: &'static str,
+    most: Option<f64>,
+    beside: Vec<(&'static str, f64)>,
+}
+
+impl Figure {
+    /// Without a target.
+    pub fn of(name: String, value: f64, unit: &'static str) -> Self {
+        Self { name, value: Ok(value), unit, most: None, beside: Vec::new() }
+    }
+
+    /// One that this machine does not allow to measure.
+    pub fn skipped(name: String, why: String) -> Self {
+        Self { name, value: Err(why), unit: "", most: None, beside: Vec::new() }
+    }
+
+    /// What it may be at most.
+    pub fn most(mut self, most: f64) -> Self {
+        self.most = Some(most);
+        self
+    }
+
+    /// A figure that explains it.
+    pub fn beside(mut self, name: &'static str, value: f64) -> Self {
+        self.beside.push((name, value));
+        self
+    }
+
+    /// Whether it is what it has to be.
+    fn met(&self) -> Option<bool> {
+        Some(*self.value.as_ref().ok()? <= self.most?)
+    }
+
+    /// A line below the table.
+    pub fn line(&self, engine: &str) -> String {
+        let Self { name, value, unit, most, beside } = self;
+        let value = match value {
+            Ok(value) => value,
+            Err(why) => return format!("{name:<40}{engine:<9}not measured: {why}"),
+        };
+        let verdict = if self.met() == Some(true) { "met" } else { "NOT MET" };
+        let target = most.map(|most| format!("at most {most}: {verdict}")).unwrap_or_default();
+        let beside = beside.iter().map(|(name, value)| format!("{name} {value:.0}"));
+        let beside = beside.collect::<Vec<_>>().join(", ");
+        let line = format!("{name:<40}{engine:<9}{value:>9.1} {unit:<3} {target:<20} {beside}");
+        line.trim_end().to_owned()
+    }
+
+    /// The same for machines.
+    pub fn json(&self, engine: &str) -> Value {
+        let beside = self.beside.iter().copied().collect::<BTreeMap<_, _>>();
+        json!({
+            "figure": self.name, "engine": engine, "value": self.value.as_ref().ok(), "unit": self.unit, "most": self.most,
+            "met": self.met(), "beside": beside, "skipped": self.value.as_ref().err(),
+        })
+    }
+}
 
 /// What a row came to.
 #[derive(Debug)]
@@ -95,7 +184,7 @@ impl Measured {
             "rate": self.rate, "bare_rate": self.bare_rate, "share": self.share,
             "cpu_micros": self.cpu, "bare_cpu_micros": self.bare_cpu, "cpu_share": self.cpu_share,
             "p50_micros": self.p50, "p99_micros": self.p99,
-            "per_answer": self.counted.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "per_answer": self.counted.iter().copied().collect::<BTreeMap<_, _>>(),
             "target": self.target.as_ref().map(|(text, met)| json!({ "text": text, "met": met })),
         })
     }

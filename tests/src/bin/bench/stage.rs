@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use auth_server::Settings;
@@ -29,16 +28,14 @@ pub struct Stage {
     pub seeder: Seeder,
     /// Its issuer identifier.
     pub issuer: String,
-    /// How to start the authorization server again.
-    pub auth_args: Vec<String>,
-    /// A database on PostgreSQL goes away with it.
-    pub store: Store,
+    /// Databases on PostgreSQL go away with it.
+    pub stores: Vec<Store>,
     /// The files; gone with it.
-    pub folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Stage {
-    /// Starts everything; the authorization server's rows are on `postgres` if there is one, else in a file below `folder`.
+    /// Starts everything; the rows of every server are in a database of its own: on `postgres` if there is one, else in a file below `folder`.
     pub async fn set(folder: Option<&Path>, postgres: Option<&str>) -> Result<Self> {
         let folder = match folder {
             Some(folder) => tempfile::tempdir_in(folder)?,
@@ -62,11 +59,16 @@ impl Stage {
         let auth_args = auth_args(&issuer, addr, path, &store.url);
         let auth = start_auth(&auth_args, path, addr)?;
         let seeder = Seeder::open(settings(&issuer, path, &store)?).await?;
-        let mut apis = BTreeMap::new();
+        let (mut apis, mut stores) = (BTreeMap::new(), vec![store]);
         for alg in Alg::ALL {
-            apis.insert(alg.as_str(), start_api(alg, &issuer, path)?);
+            let store = match postgres {
+                Some(server) => Store::on(server).await,
+                None => Store::file(path, &format!("{}.db", api_name(alg))),
+            };
+            apis.insert(alg.as_str(), start_api(alg, &issuer, path, &store.url)?);
+            stores.push(store);
         }
-        Ok(Self { bare, auth, apis, seeder, issuer, auth_args, store, folder })
+        Ok(Self { bare, auth, apis, seeder, issuer, stores, _folder: folder })
     }
 }
 
@@ -95,32 +97,26 @@ pub fn auth_args(issuer: &str, addr: SocketAddr, folder: &Path, database: &str) 
 
 /// Starts the authorization server and waits for it.
 pub fn start_auth(args: &[String], folder: &Path, addr: SocketAddr) -> Result<Process> {
-    start_auth_timed(args, folder, addr).map(|(process, _)| process)
-}
-
-/// The same, with the time from its start until it was ready.
-pub fn start_auth_timed(
-    args: &[String],
-    folder: &Path,
-    addr: SocketAddr,
-) -> Result<(Process, Duration)> {
     let mut process = Process::start(args, folder, "auth-server.log", addr)?;
     let metrics = args.iter().skip_while(|arg| *arg != "--metrics-listen").nth(1);
     process.metrics = metrics.and_then(|addr| addr.parse().ok());
-    let time = process.until_ready("/readyz")?;
-    Ok((process, time))
+    process.until_ready("/readyz")?;
+    Ok(process)
 }
 
-fn start_api(alg: Alg, issuer: &str, folder: &Path) -> Result<Process> {
-    let (addr, name) = (free_addr(), format!("resource-server-{}", alg.lower()));
-    let metrics = free_addr();
-    let database = format!("sqlite:{}", folder.join(format!("{name}.db")).display());
+/// What the files of a resource server are called.
+fn api_name(alg: Alg) -> String {
+    format!("resource-server-{}", alg.lower())
+}
+
+fn start_api(alg: Alg, issuer: &str, folder: &Path, database: &str) -> Result<Process> {
+    let (addr, metrics) = (free_addr(), free_addr());
     let mut args = owned(&["resource-server", "serve", "--listen", &addr.to_string()]);
     args.extend(owned(&["--issuer", issuer, "--resource", &alg.resource()]));
-    args.extend(owned(&["--database", &database, "--workers", "1"]));
+    args.extend(owned(&["--database", database, "--workers", "1"]));
     args.extend(owned(&["--metrics-listen", &metrics.to_string()]));
     args.extend(owned(&["--http-max-connections-per-address", "20000"]));
-    let mut process = Process::start(&args, folder, &format!("{name}.log"), addr)?;
+    let mut process = Process::start(&args, folder, &format!("{}.log", api_name(alg)), addr)?;
     process.metrics = Some(metrics);
     process.until_ready("/readyz")?;
     Ok(process)
