@@ -118,7 +118,7 @@ impl Database {
         self.submit(Kind::Read, Location::caller(), move |session| work(session))
     }
 
-    /// Brings the schema up to date, one transaction a migration; safe when several instances
+    /// Brings the schema up to date, one transaction a migration, or one a statement where it only adds; safe when several instances
     /// start at once, and while others serve. Refuses a history that is not that of `migrations`:
     /// an applied one was edited, or one was slipped in between. A schema that a newer build has
     /// brought further is fine where [`Migration::compatible_from`] says so, else
@@ -148,6 +148,7 @@ impl Database {
                     tries = 0;
                     log::info!(name; "migration applied");
                 }
+                Ok(Progress::Begun) => tries = 0,
                 Ok(Progress::Done) => return Ok(()),
                 Ok(Progress::Ahead(version)) => {
                     log::info!(version; "a newer build has changed the schema; this one can work on it");

@@ -99,6 +99,34 @@ pub(super) async fn a_schema_that_a_newer_build_has_only_added_to_is_accepted(st
     there.migrate(TAGGED).await.unwrap();
 }
 
+/// As after a crash in the middle: the statement that failed first is begun again, those before it are not.
+pub(super) async fn a_migration_that_only_adds_goes_on_where_it_ended(stage: &impl Stage) {
+    static FAILING: &[Migration] = &[
+        ITEMS[0],
+        Migration {
+            version: 2,
+            name: "0002_halves",
+            compatible_from: 1,
+            sql: "CREATE TABLE half (id ID PRIMARY KEY); CREATE TABLE other (id ID PRIMARY KEY);",
+        },
+    ];
+    let database = open(stage).await;
+    database.migrate(ITEMS).await.unwrap();
+    let run = async |text: &'static str| {
+        database.write(move |sql| sql.execute(text, &[]).map(drop)).await
+    };
+    run("CREATE TABLE other (name TEXT)").await.unwrap();
+    let fault = database.migrate(FAILING).await.unwrap_err();
+    assert!(matches!(&fault, DatabaseError::Migration(text) if text.contains("0002_halves")));
+    run("INSERT INTO half (id) VALUES (5)").await.unwrap();
+    database.migrate(ITEMS).await.unwrap();
+    run("DROP TABLE other").await.unwrap();
+    database.migrate(FAILING).await.unwrap();
+    run("INSERT INTO other (id) SELECT id FROM half").await.unwrap();
+    let left = database.read(|sql| sql.query("SELECT name FROM guard", &[])).await.unwrap();
+    assert_eq!(left.len(), 1, "nothing is left of the count");
+}
+
 pub(super) async fn a_newer_schema_is_held_to_what_is_known_of_it(stage: &impl Stage) {
     static EDITED: &[Migration] =
         &[ITEMS[0], Migration { sql: "CREATE TABLE note (id ID PRIMARY KEY);", ..NOTES }];

@@ -36,7 +36,8 @@ pub struct Migration {
     /// An earlier version than its own promises that builds which do not know it can go on, also while it is applied. Such a
     /// migration may only add, which [`Database::migrate`](crate::Database::migrate) checks: tables, plain indexes
     /// (`IF NOT EXISTS`, so that one on a large table can be built beforehand) and columns that may be NULL or have a literal
-    /// default. Its own version: older builds must be stopped first, and refuse to start afterwards.
+    /// default. Each statement is a transaction of its own then, so that no two tables are locked at once; whoever comes after a
+    /// crash goes on where it ended. Its own version: older builds must be stopped first, and refuse to start afterwards.
     pub compatible_from: i64,
     /// The statements. Never edited once released: a checksum is stored.
     pub sql: &'static str,
@@ -63,6 +64,11 @@ const HISTORY: &str =
     "SELECT version, name, checksum, compatible_from FROM migration ORDER BY version";
 const RECORD: &str =
     "INSERT INTO migration (version, name, checksum, compatible_from) VALUES (?1, ?2, ?3, ?4)";
+/// How many statements of a migration are done, while not all of them are.
+const DONE: &str = "SELECT version FROM guard WHERE name = ?1";
+const COUNT: &str = "INSERT INTO guard (name, version) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET version = excluded.version";
+const FORGET: &str = "DELETE FROM guard WHERE name = ?1";
 
 /// A migration waits for a table that others use no longer than this at a time, in milliseconds: everybody who comes later waits
 /// behind it, and gives up after two seconds.
@@ -132,13 +138,15 @@ pub(crate) fn is_current(
 pub(crate) enum Progress {
     /// This one was applied; there may be more.
     Applied(&'static str),
+    /// A statement of one that has more.
+    Begun,
     /// There is nothing left to do.
     Done,
     /// A newer build has brought the schema to this version, on which this build can work.
     Ahead(i64),
 }
 
-/// Each further unit: applies the next migration under the guard.
+/// Each further unit: applies the next migration under the guard, or the next statement of one that only adds.
 /// The history is read inside, so of two instances that start together each step has one winner.
 pub(crate) fn step(
     session: &mut dyn Session,
@@ -154,10 +162,13 @@ pub(crate) fn step(
         Standing::Ahead(version) => return Ok(Progress::Ahead(version)),
     };
     session.be_brief()?;
-    run(session, next.sql).map_err(|error| match error {
-        DatabaseError::Unavailable(_) => error,
-        error => DatabaseError::Migration(format!("{}: {error}", next.name)),
-    })?;
+    if next.compatible_from < next.version {
+        if !add(session, next)? {
+            return Ok(Progress::Begun);
+        }
+    } else {
+        run(session, next.sql).map_err(|error| of(next, error))?;
+    }
     let record = [
         next.version.into(),
         next.name.into(),
@@ -166,6 +177,40 @@ pub(crate) fn step(
     ];
     session.execute(RECORD, &record)?;
     Ok(Progress::Applied(next.name))
+}
+
+/// Runs the next statement of a migration; was it the last one?
+///
+/// Beside older builds a transaction may wait for no table while it holds another: a request that has the one and wants the other
+/// would wait for it, and it for the request.
+fn add(session: &mut dyn Session, migration: &Migration) -> Result<bool, DatabaseError> {
+    // Not even an unfinished one may be edited: what is left of it would be something else.
+    let name = format!("migration {} {}", migration.version, hex(&checksum(migration.sql)));
+    let done = session.query(DONE, &[name.as_str().into()])?;
+    let done = done.first().map_or(Ok(0), |row| row.int(0))?;
+    let statements = translate(migration.sql, session.dialect());
+    let mut left = statements.iter().skip(usize::try_from(done).unwrap_or(usize::MAX));
+    if let Some(statement) = left.next() {
+        session.define(statement).map_err(|error| of(migration, error))?;
+    }
+    if left.next().is_none() {
+        session.execute(FORGET, &[name.into()])?;
+        return Ok(true);
+    }
+    session.execute(COUNT, &[name.into(), (done + 1).into()])?;
+    Ok(false)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A failure, with the migration in which it came to pass; one that may pass stays what it is.
+fn of(migration: &Migration, error: DatabaseError) -> DatabaseError {
+    match error {
+        DatabaseError::Unavailable(_) => error,
+        error => DatabaseError::Migration(format!("{}: {error}", migration.name)),
+    }
 }
 
 /// Where the database's history is, seen from what this build knows.

@@ -41,7 +41,7 @@ pub(super) fn tables(migrations: &'static [Migration]) -> Result<Vec<Table>, Dat
     migrate::check(migrations)?;
     sqlite::in_memory(|session| {
         migrate::prepare(session)?;
-        while let Progress::Applied(_) = migrate::step(session, migrations)? {}
+        while let Progress::Applied(_) | Progress::Begun = migrate::step(session, migrations)? {}
         let mut waiting = Vec::new();
         for row in session.query(TABLES, &[])? {
             let name = row.text(0)?;
