@@ -106,6 +106,9 @@ const GRANTS: usize = 4_096;
 /// Codes a second that no server redeems.
 const CODES_A_SECOND: f64 = 9_000.0;
 
+/// Characters of an access token.
+const TOKEN: usize = 500;
+
 /// Every row, in the order of the table.
 pub fn all() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -179,7 +182,8 @@ pub fn bare(base: Base) -> Box<dyn Traffic> {
     let request = match base {
         Base::Hello => get("/hello", ""),
         Base::Form => post("/form", "", form),
-        Base::Whoami => get("/whoami", ""),
+        // The same request as the guarded one: what differs is that nobody looks at the token.
+        Base::Whoami => get("/whoami", &bearer(&"t".repeat(TOKEN))),
     };
     Box::new(Again::of(vec![request], ""))
 }
