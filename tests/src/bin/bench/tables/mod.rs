@@ -160,7 +160,7 @@ pub async fn round(
 /// What stands above the lines of one table.
 fn head() -> String {
     format!(
-        "{:<26}{:<9}{:>10}{:>7}{:>7}{:>9}{:>9}{:>9}{:>9}{:>11}{:>7}  {}",
+        "{:<26}{:<9}{:>10}{:>7}{:>7}{:>9}{:>9}{:>9}{:>9}{:>11}{:>7}{:>11}  {}",
         "row",
         "engine",
         "tokens",
@@ -172,6 +172,7 @@ fn head() -> String {
         "p99 µs",
         "empty p50",
         "times",
+        "cpu times",
         "target"
     )
 }
@@ -186,58 +187,60 @@ struct Line {
 
 impl Line {
     fn tell(&self, plan: &Plan<'_>, count: u64, how: Option<&str>, output: &mut Output) {
-        let p50: fn(&Round) -> f64 = |round| f64::from(round.outcome.percentile(0.50));
-        let own = |of: fn(&Round) -> f64| median(self.pairs.iter().map(|(_, round)| of(round)));
-        let (rate, cpu, own_p50) =
-            (own(|round| round.outcome.rate()), own(|round| round.cpu), own(p50));
+        let own = |of: Figure| median(self.pairs.iter().map(|(_, round)| of(round)));
+        let (rate, cpu, p50) = (own(|round| round.outcome.rate()), own(cpu), own(p50));
         let p99 = own(|round| f64::from(round.outcome.percentile(0.99)));
         let (row, engine, connections) = (self.asked.row(), plan.engine.0, self.connections);
-        let Beside { p50: empty_p50, times, met } = self.beside(p50);
-        let (empty, ratio, verdict) = match (empty_p50, times, met) {
-            (Some(empty), Some(times), Some(met)) => {
-                let met = if met { "met" } else { "NOT MET" };
-                (
-                    format!("{empty:.0}"),
-                    format!("{times:.2}"),
-                    format!("p50 at most {MOST} times: {met}"),
-                )
-            }
-            _ => ("-".to_owned(), "-".to_owned(), how.unwrap_or_default().to_owned()),
+        let (empty_p50, times, cpu_times) =
+            (self.empty_p50(), self.times(self::p50), self.times(self::cpu));
+        let met = times.map(|times| times <= MOST);
+        let text = |figure: Option<f64>, digits| {
+            figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}"))
+        };
+        let verdict = match met {
+            Some(true) => format!("p50 at most {MOST} times: met"),
+            Some(false) => format!("p50 at most {MOST} times: NOT MET"),
+            None => how.unwrap_or_default().to_owned(),
         };
         let text = format!(
-            "{row:<26}{engine:<9}{count:>10}{:>7}{connections:>7}{rate:>9.0}{cpu:>9.1}{own_p50:>9.0}{p99:>9.0}{empty:>11}{ratio:>7}  {verdict}",
-            self.cache
+            "{row:<26}{engine:<9}{count:>10}{:>7}{connections:>7}{rate:>9.0}{cpu:>9.1}{p50:>9.0}{p99:>9.0}{:>11}{:>7}{:>11}  {verdict}",
+            self.cache,
+            text(empty_p50, 0),
+            text(times, 2),
+            text(cpu_times, 2),
         );
         let value = json!({
             "row": row, "engine": engine, "tokens": count, "cache": self.cache, "connections": connections,
-            "rate": rate, "cpu_micros": cpu, "p50_micros": own_p50, "p99_micros": p99,
-            "empty_p50_micros": empty_p50, "times": times, "most": MOST, "met": met, "how": how,
+            "rate": rate, "cpu_micros": cpu, "p50_micros": p50, "p99_micros": p99, "empty_p50_micros": empty_p50,
+            "times": times, "cpu_times": cpu_times, "most": MOST, "met": met, "how": how,
         });
         output.line(&text, value);
     }
 
-    /// What the empty database had.
-    fn beside(&self, p50: fn(&Round) -> f64) -> Beside {
-        let pairs: Vec<(f64, f64)> = self
-            .pairs
-            .iter()
-            .filter_map(|(empty, full)| Some((p50(empty.as_ref()?), p50(full))))
-            .collect();
-        let any = !pairs.is_empty();
-        // Each pair's own: its rounds came one right after the other.
-        let times = median(pairs.iter().map(|(empty, full)| full / empty.max(1.0)));
-        let p50 = median(pairs.iter().map(|(empty, _)| *empty));
-        Beside {
-            p50: any.then_some(p50),
-            times: any.then_some(times),
-            met: any.then_some(times <= MOST),
-        }
+    /// Rounds of the empty database with those of the table right behind them.
+    fn beside(&self) -> impl Iterator<Item = (&Round, &Round)> {
+        self.pairs.iter().filter_map(|(empty, full)| Some((empty.as_ref()?, full)))
+    }
+
+    fn empty_p50(&self) -> Option<f64> {
+        let figures = self.beside().map(|(empty, _)| p50(empty));
+        self.beside().next().map(|_| median(figures))
+    }
+
+    /// How many times the empty database's a figure is. Each pair's own: its rounds came one right after the other.
+    fn times(&self, of: Figure) -> Option<f64> {
+        let figures = self.beside().map(|(empty, full)| of(full) / of(empty).max(1e-9));
+        self.beside().next().map(|_| median(figures))
     }
 }
 
-/// A row of the empty database, where it was measured: its p50, how many times that the table's is, and whether that is few enough.
-struct Beside {
-    p50: Option<f64>,
-    times: Option<f64>,
-    met: Option<bool>,
+/// A figure of a round.
+type Figure = fn(&Round) -> f64;
+
+fn p50(round: &Round) -> f64 {
+    f64::from(round.outcome.percentile(0.50))
+}
+
+fn cpu(round: &Round) -> f64 {
+    round.cpu
 }
