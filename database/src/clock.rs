@@ -27,3 +27,8 @@ pub(crate) fn pause_after(attempt: u32) {
     let chance = u32::try_from(RandomState::new().hash_one(attempt) % 1_000).unwrap_or(0);
     thread::sleep(base + base * chance / 1_000);
 }
+
+/// Waits without holding a thread.
+pub(crate) async fn rest(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}

@@ -157,7 +157,7 @@ impl Database {
                 Err(DatabaseError::Unavailable(migrate::HELD)) if tries < MIGRATION_TRIES => {
                     tries += 1;
                     // Whoever waited behind this one goes first.
-                    tokio::time::sleep(MIGRATION_PAUSE).await;
+                    clock::rest(MIGRATION_PAUSE).await;
                 }
                 Err(error) => return Err(error),
             }

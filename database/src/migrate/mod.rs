@@ -185,7 +185,9 @@ pub(crate) fn step(
 /// would wait for it, and it for the request.
 fn add(session: &mut dyn Session, migration: &Migration) -> Result<bool, DatabaseError> {
     // Not even an unfinished one may be edited: what is left of it would be something else.
-    let name = format!("migration {} {}", migration.version, hex(&checksum(migration.sql)));
+    let sum = checksum(migration.sql);
+    let mark = sum.iter().take(8).fold(0_u64, |mark, byte| (mark << 8) | u64::from(*byte));
+    let name = format!("migration {} {mark:016x}", migration.version);
     let done = session.query(DONE, &[name.as_str().into()])?;
     let done = done.first().map_or(Ok(0), |row| row.int(0))?;
     let statements = translate(migration.sql, session.dialect());
@@ -199,10 +201,6 @@ fn add(session: &mut dyn Session, migration: &Migration) -> Result<bool, Databas
     }
     session.execute(COUNT, &[name.into(), (done + 1).into()])?;
     Ok(false)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A failure, with the migration in which it came to pass; one that may pass stays what it is.
