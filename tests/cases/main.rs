@@ -27,5 +27,6 @@ mod rfc7636;
 mod rfc7662;
 mod rfc8414;
 mod rfc9068;
+mod schema;
 mod slow;
 mod throttling;

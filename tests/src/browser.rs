@@ -95,6 +95,14 @@ impl Browser {
         self.jar.get(&key).map(|cookie| cookie.value.as_str())
     }
 
+    /// Every cookie of `host`, by its name.
+    pub fn cookies(&self, host: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.jar
+            .iter()
+            .filter(move |((of, _), _)| of == host)
+            .map(|((_, name), cookie)| (name.as_str(), cookie.value.as_str()))
+    }
+
     /// The last `Set-Cookie` line for that name, to look at its attributes.
     pub fn cookie_line(&self, host: &str, name: &str) -> Option<&str> {
         let key = (host.to_owned(), name.to_owned());

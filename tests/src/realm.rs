@@ -154,6 +154,13 @@ impl Realm {
         }
     }
 
+    /// Waits until it ends by itself; its exit status and what it wrote.
+    pub async fn ended(&mut self) -> (Option<i32>, String) {
+        let (status, log) = self.process.take().expect("it runs").end().await;
+        self.log += &log;
+        (status, log)
+    }
+
     /// Ends it and starts it again.
     pub async fn restart(&mut self, how: End) {
         self.end(how).await;

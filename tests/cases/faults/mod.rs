@@ -3,6 +3,8 @@
 //! These are about an SQLite file; PostgreSQL's outages are in `postgres`.
 
 mod clock;
+mod disk;
+mod mount;
 mod room;
 mod rows;
 mod torn;
