@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use auth_server::SeededRandom;
+use auth_server::apply::{self, Generated, Target};
 use futures_util::future::join_all;
 use tests::background;
 use tests::browser::Browser;
 use tests::client::{Client, Pending};
 use tests::http::{Answer, Http, send};
+use tests::seed;
 use tests::world::{ALICE, World};
 
 /// How many codes may wait in one session.
@@ -329,4 +332,51 @@ async fn no_honest_request_is_refused_while_keys_rotate() {
         task.await.unwrap();
     }
     assert!(signers.len() >= 4, "two hours hold several keys: {signers:?}");
+}
+
+/// Every instance that starts with one declared state carries out a plan that it made before the others acted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_eight_runs_that_give_a_client_its_secret_one_shows_it_and_it_counts() {
+    const STATE: &str = r#"
+[[client]]
+client_id = "late"
+redirect_uris = ["https://late.example/callback"]
+token_endpoint_auth_method = "METHOD"
+grant_types = ["client_credentials"]
+scope = "documents:read"
+"#;
+    let world = World::start().await;
+    let public =
+        STATE.replace("METHOD", "none").replace("client_credentials", "authorization_code");
+    seed::declare(&world.auth, &public).await;
+    let app = world.auth.running.app().clone();
+    let shown = background::run(async move {
+        let mut runs = Vec::new();
+        for number in 0..8 {
+            let target = Target {
+                settings: app.settings.clone(),
+                database: app.database.clone(),
+                clock: app.clock.clone(),
+                random: Arc::new(SeededRandom::new(number)),
+            };
+            let state = STATE
+                .replace("METHOD", "client_secret_basic")
+                .replace("GRANT", "client_credentials")
+                .replace("redirect_uris", "#");
+            let plan = apply::plan(&target, &state, &std::env::temp_dir(), false).await.unwrap();
+            runs.push((target, plan));
+        }
+        let runs = runs
+            .into_iter()
+            .map(|(target, plan)| async move { apply::carry_out(&target, plan).await.unwrap() });
+        let shown: Vec<Generated> = join_all(runs).await.into_iter().flatten().collect();
+        app.poll().await.unwrap();
+        shown
+    })
+    .await;
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    let secret = shown[0].secret.expose();
+    let client = Client::new(&world.auth.issuer, "late", secret, "https://late.example/callback");
+    let answer = client.client_credentials("documents:read").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }

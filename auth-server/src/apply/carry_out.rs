@@ -155,11 +155,14 @@ async fn set_secret(
     let (secret, generated) = secret_of(target, &client);
     let hash = secret.as_ref().map(PlainSecret::hash);
     let id = client.metadata.client_id;
-    target
-        .database
-        .write(move |sql| clients::set_secret(sql, &id, hash.as_ref(), None).map(drop))
-        .await?;
-    Ok(generated)
+    let is_first = generated.is_some();
+    let set = target.database.write(move |sql| match &hash {
+        // Made for want of any. Another run may have been faster: then its secret stands and ours must not be shown.
+        Some(hash) if is_first => clients::give_secret(sql, &id, hash),
+        hash => clients::set_secret(sql, &id, hash.as_ref(), None),
+    });
+    let set = set.await?;
+    Ok(generated.filter(|_| set))
 }
 
 async fn create_account(

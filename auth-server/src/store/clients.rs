@@ -85,6 +85,20 @@ pub fn set_secret(
     Ok(rows == 1)
 }
 
+/// Gives a client without a secret its first one. False: it has one, or there is no such client. Of two at once one does.
+pub fn give_secret(
+    sql: &mut dyn Sql,
+    id: &ClientId,
+    secret: &SecretHash,
+) -> Result<bool, StoreError> {
+    let rows = sql.execute(
+        "UPDATE client SET secret_hash = ?2 WHERE client_id = ?1 AND secret_hash IS NULL",
+        &[id.as_str().into(), secret.as_bytes().into()],
+    )?;
+    epochs::bump_registry(sql)?;
+    Ok(rows == 1)
+}
+
 /// Enables or disables. Either ends every grant by moving the epoch, and every token of the client's own: enabling brings none back.
 pub fn set_enabled(
     sql: &mut dyn Sql,
