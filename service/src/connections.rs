@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 
+use crate::proxies::is_within;
+
 /// The open connections by address. Trusted proxies are not counted: they carry everybody.
 #[derive(Debug)]
 pub struct Connections {
@@ -56,12 +58,6 @@ impl Drop for Seat {
             }
         }
     }
-}
-
-/// Whether `address` belongs to one of the `networks`.
-pub fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    networks.iter().any(|network| network.contains(&address))
 }
 
 /// One IPv6 host has a whole /64 to choose its addresses from.

@@ -13,6 +13,7 @@ mod log_writer;
 pub mod metrics;
 mod patience;
 pub mod process;
+pub mod proxies;
 pub mod requests;
 pub mod settings;
 pub mod tls;

@@ -19,6 +19,7 @@ mod operations;
 mod postgres;
 mod processes;
 mod properties;
+mod proxies;
 mod races;
 mod restart;
 mod rfc6749;

@@ -42,7 +42,7 @@ pub struct Settings {
     pub apply: Option<PathBuf>,
     /// Native TLS.
     pub tls: Option<TlsFiles>,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The metrics listener; none: off.
     pub metrics_listen: Option<SocketAddr>,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use service::duration::{format_seconds, parse_seconds};
+use service::proxies::{NETWORKS, network};
 
 /// A checked number as the field's own type; the bounds of every setting fit, so the sentence is never read.
 pub(super) fn fitting<T: TryFrom<i64>>(number: i64) -> Result<T, String> {
@@ -69,13 +70,10 @@ pub(super) fn seconds(value: &Value, bounds: RangeInclusive<i64>) -> Result<i64,
 
 /// A list of networks.
 pub(super) fn networks(value: &Value) -> Result<Vec<ipnet::IpNet>, String> {
-    const EXPECTED: &str = "must be a list of networks like 10.0.0.0/8, or addresses";
-    let list = value.as_array().ok_or(EXPECTED)?;
-    let network = |item: &Value| -> Option<ipnet::IpNet> {
-        let text = item.as_str()?;
-        text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from))
-    };
-    list.iter().map(|item| network(item).ok_or_else(|| EXPECTED.to_owned())).collect()
+    let expected = || format!("must be {NETWORKS}");
+    let list = value.as_array().ok_or_else(expected)?;
+    let network = |item: &Value| item.as_str().and_then(network);
+    list.iter().map(|item| network(item).ok_or_else(expected)).collect()
 }
 
 /// What `env_logger` takes as a filter; it would ignore a part that it does not understand.

@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn proxies_are_networks_and_addresses() {
+        let proxies = |settings: Settings| -> Vec<String> {
+            settings.trusted_proxies.iter().map(ToString::to_string).collect()
+        };
+        let file = "trusted_proxy = [\"10.0.0.0/8\", \"2001:db8::1\"]\n";
+        assert_eq!(proxies(with_file(file, &[]).unwrap()), ["10.0.0.0/8", "2001:db8::1/128"]);
+        let flag = ["--trusted-proxy", "192.0.2.1,192.0.2.2/31"];
+        assert_eq!(proxies(with_file(file, &flag).unwrap()), ["192.0.2.1/32", "192.0.2.2/31"]);
+        let none = "# nobody\ntrusted_proxy = []\n";
+        assert!(with_file(none, &[]).unwrap().trusted_proxies.is_empty());
+        let faults = with_file(file, &["--trusted-proxy", "hunter2"]).unwrap_err();
+        assert!(faults[0].starts_with("--trusted-proxy ") && !faults[0].contains("hunter2"));
+    }
+
+    #[test]
     fn every_fault_is_reported_at_once() {
         let file = "colour = 1\nworkers = \"many\"\ntls_cert = \"a.pem\"\n[keys]\nteapot = 3\n";
         let faults = with_file(file, &["--issuer", "nonsense"]).unwrap_err();

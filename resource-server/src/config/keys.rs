@@ -9,6 +9,7 @@ use std::time::Duration;
 use database::DatabaseUrl;
 use service::duration::{format_seconds, parse_seconds};
 use service::log_format::LogFormat;
+use service::proxies::{NETWORKS, network};
 use service::settings::Setting;
 use service::tls::TlsFiles;
 use shared_types::{Audience, Issuer};
@@ -153,6 +154,11 @@ pub(super) static KEYS: &[Key] = &[
             Ok(())
         }
     ),
+    key!(list "trusted_proxy", "CIDR", "", "Peers whose X-Forwarded-For and X-Request-Id are believed; may be repeated", |draft, values| {
+        let network = |text: &String| network(text).ok_or_else(|| format!("must be {NETWORKS}"));
+        draft.settings.trusted_proxies = values.iter().map(network).collect::<Result<_, _>>()?;
+        Ok(())
+    }),
     key!(
         "metrics_listen",
         "ADDR",
@@ -208,7 +214,7 @@ pub(super) static KEYS: &[Key] = &[
         Ok(())
     }),
     key!(number "http.max_connections", "12000", "Connections at the same time, over all workers", http.max_connections, 1..=1_000_000),
-    key!(number "http.max_connections_per_address", "512", "Connections at the same time from one address; 0 = no limit, for use behind a proxy", http.max_connections_per_address, 0..=1_000_000),
+    key!(number "http.max_connections_per_address", "512", "Connections at the same time from one address that is no trusted proxy; 0 = no limit", http.max_connections_per_address, 0..=1_000_000),
     key!(duration "http.head_timeout", "5s", "Time for the head of a request", http.head_timeout, 1..=MINUTE),
     key!(duration "http.body_timeout", "10s", "Time for the body of a request", http.body_timeout, 1..=10 * MINUTE),
 ];

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use database::{DatabaseUrl, PostgresSettings};
+use ipnet::IpNet;
 use shared_types::{Audience, Issuer};
 
 use crate::guard::jwks::KeyLimits;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub postgres: PostgresSettings,
     /// Native TLS.
     pub tls: Option<TlsFiles>,
+    /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The metrics listener; none: off.
     pub metrics_listen: Option<SocketAddr>,
     /// How long `/readyz` says 503 before the server stops, in seconds.
@@ -60,7 +63,7 @@ pub struct Settings {
 pub struct HttpLimits {
     /// Connections at the same time, over all workers.
     pub max_connections: usize,
-    /// Connections at the same time from one address; 0: no limit (behind a proxy, which is one address for everybody).
+    /// Connections at the same time from one address that is no trusted proxy; 0: no limit.
     pub max_connections_per_address: usize,
     /// Seconds for a request head.
     pub head_timeout: u64,
@@ -91,6 +94,7 @@ impl Settings {
             database_password_file: None,
             postgres: PostgresSettings::default(),
             tls: None,
+            trusted_proxies: Vec::new(),
             metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9101))),
             drain: 0,
             workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -11,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest};
 use service::log_format::{ACCESS, REQUEST_ID, security_event};
+use service::proxies;
 use service::requests::{Pattern, RequestIds, X_REQUEST_ID, access_level, method_name};
 use shared_types::ErrorCode;
 
@@ -32,10 +33,12 @@ pub async fn edge(
     let (Some(app), Some(ids)) = data else {
         return next.call(request).await;
     };
-    let id = ids.next();
+    let trusted = &app.settings.trusted_proxies;
+    let client = proxies::client_address(request.request(), trusted);
+    let id =
+        proxies::request_id(request.request(), trusted).map_or_else(|| ids.next(), str::to_owned);
     let header = HeaderValue::try_from(&id);
     let method = method_name(request.method());
-    let client = request.peer_addr().map(|peer| peer.ip());
     REQUEST_ID
         .scope(id, async move {
             let mut response = next.call(request).await?;
@@ -91,7 +94,7 @@ struct Line {
     method: &'static str,
     route: &'static str,
     status: u16,
-    client: Option<IpAddr>,
+    client: IpAddr,
     refused: Option<RefusedBecause>,
     took: Duration,
 }
@@ -100,10 +103,14 @@ impl Line {
     /// A token that was shown and did not open the door. To come without one is no event: it is how a client asks for the way.
     fn log_refusal(&self, RefusedBecause { cause, code }: RefusedBecause) {
         let Some(code) = code.map(ErrorCode::as_str) else { return };
-        let client = self.client.map_or_else(|| "-".to_owned(), |client| client.to_string());
         security_event(
             "bearer_refused",
-            &[("error", &code), ("cause", &cause), ("route", &self.route), ("client", &client)],
+            &[
+                ("error", &code),
+                ("cause", &cause),
+                ("route", &self.route),
+                ("client", &self.client),
+            ],
         );
     }
 
@@ -113,14 +120,13 @@ impl Line {
         if !log::log_enabled!(target: ACCESS, level) {
             return;
         }
-        let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         match refused {
             None => {
-                log::log!(target: ACCESS, level, method, route, status, client, micros; "{method} {route} {status}");
+                log::log!(target: ACCESS, level, method, route, status, client:%, micros; "{method} {route} {status}");
             }
             Some(RefusedBecause { cause, .. }) => {
-                log::log!(target: ACCESS, level, method, route, status, cause, client, micros; "{method} {route} {status}");
+                log::log!(target: ACCESS, level, method, route, status, cause, client:%, micros; "{method} {route} {status}");
             }
         }
     }

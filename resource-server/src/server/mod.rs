@@ -104,13 +104,13 @@ fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartFault> {
 
 /// What bounds heads, handshakes and idle connections is the same for every server; what a handler reads is bounded in `endpoints/body.rs`.
 fn serve(app: &Data<App>, listener: TcpListener, tls: Option<ServerConfig>) -> io::Result<Serving> {
-    let Settings { workers, resource, http, .. } = &app.settings;
+    let Settings { workers, resource, http, trusted_proxies, .. } = &app.settings;
     let limits = Limits {
         workers: *workers,
         max_connections: http.max_connections,
         head_timeout: http.head_timeout,
     };
-    let connections = Connections::new(http.max_connections_per_address, Vec::new());
+    let connections = Connections::new(http.max_connections_per_address, trusted_proxies.clone());
     let ids = Data::new(RequestIds::new(random_u64()));
     let base = Url::parse(resource.as_str())
         .map_or_else(|_| String::new(), |url| url.path().trim_end_matches('/').to_owned());

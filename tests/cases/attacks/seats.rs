@@ -66,3 +66,26 @@ async fn one_address_holds_as_many_connections_as_it_may_and_no_more() {
     let api = Guarded::with(|settings| settings.http.max_connections_per_address = 2).await;
     two_and_no_more(api.url.strip_prefix("http://").unwrap()).await;
 }
+
+/// A proxy carries everybody.
+#[tokio::test]
+async fn a_trusted_proxy_is_not_held_to_the_connections_of_one_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, clock) = (state("http://127.0.0.1:1"), clock());
+    let auth = Auth::start(folder.path(), &state, &clock, |settings| {
+        settings.http.max_connections_per_address = 1;
+        settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let auth = auth.await;
+    let api = Guarded::with(|settings| {
+        settings.http.max_connections_per_address = 1;
+        settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let api = api.await;
+    for url in [&auth.issuer, &api.url] {
+        let authority = url.strip_prefix("http://").unwrap();
+        let _first = seated(authority).await.expect("the first");
+        assert!(seated(authority).await.is_some(), "{url} refuses the second");
+    }
+    background::run(auth.running.stop()).await;
+}
