@@ -19,8 +19,21 @@ pub(crate) struct Queue {
 struct State {
     jobs: VecDeque<Job>,
     closed: bool,
+    /// Jobs taken so far.
+    taken: u64,
     /// Workers asleep that nobody has called yet. Rather too many than too few: a call for nothing is harmless.
     asleep: usize,
+}
+
+/// A place in a queue: what stands before it was asked before the mark was made.
+pub(crate) struct Mark(u64);
+
+impl State {
+    fn take(&mut self) -> Option<Job> {
+        let job = self.jobs.pop_front()?;
+        self.taken = self.taken.saturating_add(1);
+        Some(job)
+    }
 }
 
 impl Queue {
@@ -50,14 +63,21 @@ impl Queue {
 
     /// Waits for the next job; `None` once the queue is closed and drained.
     pub(crate) fn pop(&self) -> Option<Job> {
-        self.wait()?.jobs.pop_front()
+        self.wait()?.take()
     }
 
-    /// Waits for jobs and takes as many of them as one of `workers` should, at most `most`. None: the queue is closed and drained.
-    pub(crate) fn pop_share(&self, workers: usize, most: usize) -> Vec<Job> {
-        let Some(mut state) = self.wait() else { return Vec::new() };
-        let share = state.jobs.len().div_ceil(workers.max(1)).min(most.max(1));
-        state.jobs.drain(..share).collect()
+    /// The same, and a mark behind everything that is queued by now.
+    pub(crate) fn pop_marked(&self) -> Option<(Job, Mark)> {
+        let mut state = self.wait()?;
+        let job = state.take()?;
+        let behind = u64::try_from(state.jobs.len()).unwrap_or(u64::MAX);
+        Some((job, Mark(state.taken.saturating_add(behind))))
+    }
+
+    /// The next job if there is one before the mark.
+    pub(crate) fn try_pop_before(&self, mark: &Mark) -> Option<Job> {
+        let mut state = self.state();
+        if state.taken < mark.0 { state.take() } else { None }
     }
 
     /// Waits until there is a job; `None` once the queue is closed and drained.
@@ -82,7 +102,7 @@ impl Queue {
 
     /// The next job if there is one already.
     pub(crate) fn try_pop(&self) -> Option<Job> {
-        self.state().jobs.pop_front()
+        self.state().take()
     }
 
     /// Refuses what comes from now on; what is queued is still served.

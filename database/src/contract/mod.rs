@@ -38,6 +38,7 @@ macro_rules! contract {
             queues::closing_twice_waits_twice,
             queues::a_read_sees_what_was_acknowledged_while_its_reader_was_busy,
             queues::reads_that_wait_together_answer_each_for_itself,
+            queues::a_slow_read_holds_up_nobody_behind_it,
             races::a_guarded_update_has_one_winner,
             races::the_guard_row_orders_decisions,
             races::a_grant_redeemed_beside_a_sign_out_is_dead,

@@ -176,3 +176,38 @@ pub(super) async fn reads_that_wait_together_answer_each_for_itself(stage: &impl
         }
     }
 }
+
+pub(super) async fn a_slow_read_holds_up_nobody_behind_it(stage: &impl Stage) {
+    let database = with_items_and(stage, Options { readers: 2, ..Options::default() }).await;
+    let stay = || {
+        let (gate, mut door) = gate();
+        let database = database.clone();
+        let work = move |_: &mut dyn Sql| {
+            door.pass();
+            Ok::<_, DatabaseError>(())
+        };
+        (gate, tokio::spawn(async move { database.read(work).await }))
+    };
+    let ((one, first), (other, second)) = (stay(), stay());
+    let (one, other) = (one.entered().await, other.entered().await);
+    let (slow, third) = stay();
+    until(|| database.statistics().queued_reads == 1).await;
+    let mut quick = Vec::new();
+    for number in 0..5 {
+        let asked = database.clone();
+        quick.push(tokio::spawn(async move {
+            asked.read(|sql| sql.query("SELECT id FROM item", &[])).await
+        }));
+        until(|| database.statistics().queued_reads == number + 2).await;
+    }
+    one.open();
+    let slow = slow.entered().await;
+    other.open();
+    for read in quick {
+        assert!(read.await.unwrap().unwrap().is_empty());
+    }
+    slow.open();
+    for stayed in [first, second, third] {
+        stayed.await.unwrap().unwrap();
+    }
+}

@@ -8,51 +8,53 @@ use rusqlite::{Connection, Error};
 use super::session::SqliteSession;
 use super::{RETRIES, control, fault};
 use crate::job::{Job, Kind};
-use crate::queue::Queue;
+use crate::queue::{Mark, Queue};
 use crate::statistics::Gauges;
 use crate::{DatabaseError, Options, clock};
 
-/// Jobs that share a snapshot at most: a slow one keeps the others waiting.
+/// Jobs that share a snapshot at most.
 const BATCH: usize = 32;
+/// How long a snapshot takes in further jobs: those in front wait for those behind.
+const BATCH_TIME: Duration = Duration::from_millis(1);
 
 /// One of the connections that only read (`query_only`).
 pub(super) struct Reader {
     connection: Connection,
     gauges: Arc<Gauges>,
-    readers: usize,
     slow: Duration,
 }
 
 impl Reader {
     pub(super) fn new(connection: Connection, options: &Options, gauges: Arc<Gauges>) -> Self {
-        Self { connection, gauges, readers: options.readers.max(1), slow: options.slow }
+        Self { connection, gauges, slow: options.slow }
     }
 
     /// Answers reads until the queue is closed and drained.
     pub(super) fn serve(self, queue: &Queue) {
-        loop {
-            let jobs = queue.pop_share(self.readers, BATCH);
-            if jobs.is_empty() {
-                return;
-            }
-            self.batch(jobs);
+        while let Some((first, mark)) = queue.pop_marked() {
+            self.batch(first, queue, &mark);
         }
     }
 
-    /// One snapshot for jobs that all were asked before it: each sees what was acknowledged before it asked.
-    fn batch(&self, jobs: Vec<Job>) {
-        let (mut done, mut locked) = (Vec::with_capacity(jobs.len()), Vec::new());
-        for mut job in jobs {
-            if !job.is_wanted() {
+    /// One snapshot for jobs that were all asked before it, so that each sees what was acknowledged before it asked. They are taken one
+    /// by one: what waits behind a slow one is left to the other readers.
+    fn batch(&self, first: Job, queue: &Queue, mark: &Mark) {
+        let ends_at = clock::now() + BATCH_TIME;
+        let (mut done, mut locked) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(mut job) = next {
+            if job.is_wanted() {
+                match self.run(&mut job) {
+                    Ok(Met::NoLock) => done.push(job),
+                    Ok(Met::ALock) => locked.push(job),
+                    Err(error) => job.refuse(fault::statement(&error, "BEGIN", Kind::Read)),
+                }
+            } else {
                 Gauges::count(&self.gauges.dropped);
                 job.refuse(DatabaseError::Unavailable("too late"));
-                continue;
             }
-            match self.run(&mut job) {
-                Ok(Met::NoLock) => done.push(job),
-                Ok(Met::ALock) => locked.push(job),
-                Err(error) => job.refuse(fault::statement(&error, "BEGIN", Kind::Read)),
-            }
+            let full = done.len() >= BATCH || clock::now() >= ends_at;
+            next = if full { None } else { queue.try_pop_before(mark) };
         }
         self.end();
         for job in done {
@@ -94,14 +96,15 @@ impl Reader {
         job.answer();
     }
 
-    /// Gives the snapshot back. A snapshot left open would keep checkpoints from resetting the
-    /// log, and show the next reader the past.
+    /// Gives the snapshot back. One left open would keep checkpoints from resetting the log, and show the next job the past: a reader
+    /// that cannot end it must not go on.
     fn end(&self) {
         if self.connection.is_autocommit() {
             return;
         }
         if let Err(error) = control(&self.connection, "ROLLBACK") {
             log::error!(error:%; "a reader could not end its transaction");
+            self.gauges.give_up();
         }
     }
 }
