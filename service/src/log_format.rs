@@ -50,13 +50,14 @@ pub struct Log {
 /// What the HTTP library says of connections is heard only where the filter names it: any stranger can make it speak.
 pub fn init(format: LogFormat, filter: &str) -> Log {
     let mut builder = builder(filter);
-    let gathering = if let Ok((lines, gathering)) = log_writer::gather(std::io::stderr()) {
-        builder.target(Target::Pipe(Box::new(lines)));
-        Some(gathering)
-    } else {
-        builder.target(Target::Stderr);
-        None
-    };
+    let gathering =
+        if let Ok((lines, gathering)) = log_writer::gather(std::io::stderr(), &log_writer::LOST) {
+            builder.target(Target::Pipe(Box::new(lines)));
+            Some(gathering)
+        } else {
+            builder.target(Target::Stderr);
+            None
+        };
     match format {
         LogFormat::Text => builder.format(write_text),
         LogFormat::Json => builder.format(write_json),

@@ -1,12 +1,16 @@
 //! What the metrics of both servers have in common: how long requests took, the page for Prometheus, and where it is.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use actix_web::HttpResponse;
 use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::log_writer::LOST;
 
 /// Where the page is, on its own listener.
 pub const PATH: &str = "/metrics";
@@ -48,12 +52,16 @@ fn histogram() -> Histogram {
     Histogram::new(DURATION_BUCKETS)
 }
 
-/// The page for Prometheus: every registry in this order.
+/// The page for Prometheus: every registry in this order, and what the log has lost.
 pub fn page<'a>(registries: impl IntoIterator<Item = &'a Registry>) -> Result<String, fmt::Error> {
     let mut page = String::new();
     for registry in registries {
         text::encode_registry(&mut page, registry)?;
     }
+    let mut log = Registry::with_prefix("log");
+    let lost = ConstCounter::new(LOST.load(Ordering::Relaxed));
+    log.register("lines_lost", "Lines of the log that could not be written", lost);
+    text::encode_registry(&mut page, &log)?;
     text::encode_eof(&mut page)?;
     Ok(page)
 }
@@ -81,6 +89,7 @@ mod tests {
         let page = page([&first, &second]).unwrap();
         let counted = r#"first_request_duration_seconds_bucket{le="0.0025",route="/token",method="POST",status="200"} 1"#;
         assert!(page.contains(counted), "{page}");
+        assert!(page.contains("\nlog_lines_lost_total 0\n"), "{page}");
         assert!(page.ends_with("# EOF\n"), "{page}");
     }
 }
