@@ -207,8 +207,11 @@ fn fields(record: &Record<'_>) -> Vec<(String, Field)> {
 }
 
 fn append(line: &mut String, key: &str, value: &str) {
+    // Most values are words of ASCII, so bytes are looked at first, all at once.
+    let plain_byte = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
+    let is_word = value.bytes().fold(true, |so_far, byte| so_far & plain_byte(byte));
     let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '=' | '\\');
-    let is_plain = !value.is_empty() && value.chars().all(plain);
+    let is_plain = !value.is_empty() && (is_word || value.chars().all(plain));
     line.push(' ');
     line.push_str(key);
     line.push('=');
