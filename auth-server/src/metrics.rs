@@ -1,11 +1,10 @@
 //! Counters in the Prometheus text format, served by a listener of their own.
 
 use std::fmt;
-use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use database::Statistics;
+use database::{Figure, Reading, Statistics};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -127,38 +126,12 @@ impl Metrics {
 /// The database's own counters as they stand now.
 fn database_registry(statistics: &Statistics) -> Registry {
     let mut registry = Registry::with_prefix("database");
-    let counters = [
-        ("commits", "Commits that changed something, each one fsync", statistics.commits),
-        ("units", "Units of work acknowledged as committed", statistics.units),
-        ("rolled_back", "Units of work that ended without a change", statistics.rolled_back),
-        ("reads", "Reads answered", statistics.reads),
-        ("refused", "Jobs refused on arrival: the queue was full or closed", statistics.refused),
-        ("dropped", "Jobs dropped before they started: late, or nobody waited", statistics.dropped),
-        ("checkpoints", "Checkpoints of the write-ahead log", statistics.checkpoints),
-        ("statements", "Statements of units of work (PostgreSQL)", statistics.statements),
-        ("round_trips", "Waits for the server's answer (PostgreSQL)", statistics.round_trips),
-    ];
-    for (name, help, value) in counters {
-        registry.register(name, help, ConstCounter::new(value));
-    }
-    let gauges = [
-        ("queued_writes", "Writes that wait now", statistics.queued_writes),
-        ("queued_reads", "Reads that wait now", statistics.queued_reads),
-    ];
-    for (name, help, value) in gauges {
-        registry.register(name, help, gauge(value));
-    }
-    let longest = [
-        ("longest_unit_seconds", "Longest unit of work (SQLite)", statistics.longest_unit_micros),
-        (
-            "longest_batch_seconds",
-            "Longest hold of the writer, with its commit (SQLite)",
-            statistics.longest_batch_micros,
-        ),
-    ];
-    for (name, help, micros) in longest {
-        let seconds = Duration::from_micros(micros).as_secs_f64();
-        registry.register(name, help, ConstGauge::new(seconds));
+    for Figure { name, help, value } in statistics.each() {
+        match value {
+            Reading::Count(value) => registry.register(name, help, ConstCounter::new(value)),
+            Reading::Level(value) => registry.register(name, help, gauge(value)),
+            Reading::Seconds(value) => registry.register(name, help, ConstGauge::new(value)),
+        }
     }
     registry
 }

@@ -45,7 +45,7 @@ pub use migrate::Migration;
 pub use options::{Options, PostgresSettings, Synchronous};
 pub use postgres::PostgresUrl;
 pub use sql::{Row, Sql, Value};
-pub use statistics::Statistics;
+pub use statistics::{Figure, Reading, Statistics};
 
 use job::{Job, Kind, Session};
 use machine::Machine;

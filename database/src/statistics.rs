@@ -6,7 +6,8 @@ use std::time::Duration;
 /// What the database has done so far and what it has before it, for `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Commits of write transactions that changed something, which is the number of fsyncs.
+    /// SQLite: commits that wrote something, each one fsync; those of checkpoints come on top. PostgreSQL: every unit that wrote and was
+    /// committed; the server may let several share an fsync.
     pub commits: u64,
     /// Units of work acknowledged as committed; divided by `commits`, the size of a group.
     pub units: u64,
@@ -33,6 +34,70 @@ pub struct Statistics {
     /// Reads that wait now.
     pub queued_reads: usize,
 }
+
+/// One of the [`Statistics`] as `/metrics` shows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figure {
+    /// Without prefix, suffix and unit of a counter.
+    pub name: &'static str,
+    /// What an operator is told.
+    pub help: &'static str,
+    /// What it is now, and of which kind.
+    pub value: Reading,
+}
+
+/// The value of a [`Figure`] by its kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reading {
+    /// How often so far; only grows.
+    Count(u64),
+    /// How many now.
+    Level(usize),
+    /// How long, in seconds.
+    Seconds(f64),
+}
+
+impl Statistics {
+    /// Each of them, for whoever shows them.
+    pub fn each(&self) -> impl Iterator<Item = Figure> {
+        use Reading::{Count, Level, Seconds};
+        let seconds = |micros| Seconds(Duration::from_micros(micros).as_secs_f64());
+        let figures = [
+            ("commits", COMMITS, Count(self.commits)),
+            ("units", "Units of work acknowledged as committed", Count(self.units)),
+            ("rolled_back", "Units of work that ended without a change", Count(self.rolled_back)),
+            ("reads", "Reads answered", Count(self.reads)),
+            (
+                "refused",
+                "Jobs refused on arrival: the queue was full or closed",
+                Count(self.refused),
+            ),
+            (
+                "dropped",
+                "Jobs dropped before they started: late, or nobody waited",
+                Count(self.dropped),
+            ),
+            ("checkpoints", "Checkpoints of the write-ahead log (SQLite)", Count(self.checkpoints)),
+            ("statements", "Statements of units of work (PostgreSQL)", Count(self.statements)),
+            ("round_trips", "Waits for the server's answer (PostgreSQL)", Count(self.round_trips)),
+            ("queued_writes", "Writes that wait now", Level(self.queued_writes)),
+            ("queued_reads", "Reads that wait now", Level(self.queued_reads)),
+            (
+                "longest_unit_seconds",
+                "Longest unit of work (SQLite)",
+                seconds(self.longest_unit_micros),
+            ),
+            (
+                "longest_batch_seconds",
+                "Longest hold of the writer, with its commit (SQLite)",
+                seconds(self.longest_batch_micros),
+            ),
+        ];
+        figures.into_iter().map(|(name, help, value)| Figure { name, help, value })
+    }
+}
+
+const COMMITS: &str = "Commits: on SQLite those that wrote something, each one fsync without those of checkpoints; on PostgreSQL one for each unit that wrote";
 
 /// The live side of [`Statistics`]. Relaxed order: each counter is exact, and no decision is
 /// drawn from two of them.

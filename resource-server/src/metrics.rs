@@ -1,10 +1,10 @@
 //! Counters in the Prometheus text format, served by a listener of their own.
 
 use std::fmt;
-use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
+use database::{Figure, Reading, Statistics};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -66,11 +66,7 @@ impl Metrics {
     }
 
     /// The page for Prometheus: our counters, and the state of the keys and the database as they are now.
-    pub fn page(
-        &self,
-        keys: &[KeyStatus],
-        database: &database::Statistics,
-    ) -> Result<String, fmt::Error> {
+    pub fn page(&self, keys: &[KeyStatus], database: &Statistics) -> Result<String, fmt::Error> {
         let (keys, database) = (key_registry(keys), database_registry(database));
         metrics::page([&self.registry, &keys, &database])
     }
@@ -104,33 +100,21 @@ fn key_registry(statuses: &[KeyStatus]) -> Registry {
     registry
 }
 
-fn database_registry(statistics: &database::Statistics) -> Registry {
+/// The database's own counters as they stand now.
+fn database_registry(statistics: &Statistics) -> Registry {
     let mut registry = Registry::with_prefix("database");
-    let counters = [
-        ("commits", "Commits that changed something, each one fsync", statistics.commits),
-        ("units", "Units of work acknowledged as committed", statistics.units),
-        ("reads", "Reads answered", statistics.reads),
-        ("refused", "Jobs refused on arrival: the queue was full or closed", statistics.refused),
-        ("dropped", "Jobs dropped before they started: late, or nobody waited", statistics.dropped),
-        ("statements", "Statements of units of work (PostgreSQL)", statistics.statements),
-        ("round_trips", "Waits for the server's answer (PostgreSQL)", statistics.round_trips),
-    ];
-    for (name, help, value) in counters {
-        registry.register(name, help, ConstCounter::new(value));
-    }
-    let longest = [
-        ("longest_unit_seconds", "Longest unit of work (SQLite)", statistics.longest_unit_micros),
-        (
-            "longest_batch_seconds",
-            "Longest hold of the writer, with its commit (SQLite)",
-            statistics.longest_batch_micros,
-        ),
-    ];
-    for (name, help, micros) in longest {
-        let seconds = Duration::from_micros(micros).as_secs_f64();
-        registry.register(name, help, ConstGauge::new(seconds));
+    for Figure { name, help, value } in statistics.each() {
+        match value {
+            Reading::Count(value) => registry.register(name, help, ConstCounter::new(value)),
+            Reading::Level(value) => registry.register(name, help, gauge(value)),
+            Reading::Seconds(value) => registry.register(name, help, ConstGauge::new(value)),
+        }
     }
     registry
+}
+
+fn gauge(value: usize) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -146,12 +130,14 @@ mod tests {
         metrics.requests.observe("/documents", "GET", 401, 0.002);
         let issuer = Issuer::parse("https://id.example").unwrap();
         let keys = [KeyStatus { issuer, keys: 2, age: Some(7), usable: true }];
-        let page = metrics.page(&keys, &database::Statistics::default()).unwrap();
+        let page = metrics.page(&keys, &Statistics::default()).unwrap();
         for line in [
             "resource_server_refused_total{cause=\"expired\"} 1",
             "resource_server_issuer_keys{issuer=\"https://id.example\"} 2",
             "resource_server_issuer_keys_age_seconds{issuer=\"https://id.example\"} 7",
             "resource_server_issuer_keys_usable{issuer=\"https://id.example\"} 1",
+            "database_rolled_back_total 0",
+            "database_queued_writes 0",
             "route=\"/documents\"",
         ] {
             assert!(page.contains(line), "{line}\n{page}");
