@@ -6,16 +6,22 @@ use anyhow::{Result, bail};
 
 use crate::load::{Outcome, Traffic, run};
 use crate::machine::Process;
-use crate::rows::{self, Row, Server};
+use crate::rows::{self, Load, Row, Server};
 use crate::signatures::{self, Timings};
 use crate::stage::Stage;
 use crate::state::CONNECTIONS;
 use crate::tables::Plan;
 
+/// Commits of the database.
+pub const COMMITS: &str = "database_commits_total";
+/// Reads of the database.
+pub const READS: &str = "database_reads_total";
+
 /// What each answer cost the database.
-const SQLITE: &[&str] = &["database_commits_total"];
-const POSTGRES: &[&str] =
-    &["database_commits_total", "database_statements_total", "database_round_trips_total"];
+const SQLITE: &[&str] = &[COMMITS];
+const POSTGRES: &[&str] = &[COMMITS, "database_statements_total", "database_round_trips_total"];
+/// Shows that it was not asked.
+const ANY_ACCESS: &[&str] = &[READS, COMMITS];
 
 /// The share of a round that warms up caches and connections before it counts.
 const WARM_UP: u32 = 8;
@@ -74,10 +80,11 @@ pub async fn rounds(
 
 /// The counters that belong to a row.
 pub fn counters(row: &Row, engine: &str) -> &'static [&'static str] {
-    match (row.uses_database(), engine) {
-        (_, "postgres") => POSTGRES,
-        (false, _) => &[],
-        (true, _) => SQLITE,
+    match row.load {
+        _ if engine == "postgres" => POSTGRES,
+        _ if row.uses_database() => SQLITE,
+        Load::ClientCredentials(_) => ANY_ACCESS,
+        _ => &[],
     }
 }
 

@@ -77,7 +77,7 @@ impl Figure {
             Ok(value) => value,
             Err(why) => return format!("{name:<40}{engine:<9}not measured: {why}"),
         };
-        let verdict = if self.met() == Some(true) { "met" } else { "NOT MET" };
+        let verdict = verdict(self.met() == Some(true));
         let target = most.map(|most| format!("at most {most}: {verdict}")).unwrap_or_default();
         let beside = beside.iter().map(|(name, value)| format!("{name} {value:.0}"));
         let beside = beside.collect::<Vec<_>>().join(", ");
@@ -95,6 +95,34 @@ impl Figure {
     }
 }
 
+/// How much a counter of the server grew for each answer.
+#[derive(Debug)]
+struct Counted {
+    name: &'static str,
+    each: f64,
+    /// What it may be at most.
+    most: Option<f64>,
+}
+
+impl Counted {
+    fn met(&self) -> Option<bool> {
+        Some(self.each <= self.most?)
+    }
+
+    fn text(&self) -> String {
+        let Self { name, each, most } = self;
+        let name = name.trim_start_matches("database_").trim_end_matches("_total");
+        let verdict = self.met().map(verdict);
+        let judged =
+            most.zip(verdict).map(|(most, verdict)| format!(" (at most {most}: {verdict})"));
+        format!(" {name} {each:.3}{}", judged.unwrap_or_default())
+    }
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "NOT MET" }
+}
+
 /// What a row came to.
 #[derive(Debug)]
 pub struct Measured {
@@ -110,7 +138,7 @@ pub struct Measured {
     p50: f64,
     p99: f64,
     answers: u64,
-    counted: Vec<(&'static str, f64)>,
+    counted: Vec<Counted>,
     target: Option<(String, bool)>,
 }
 
@@ -129,7 +157,9 @@ impl Measured {
             median(rounds.iter().map(|(bare, row)| row.outcome.rate() / bare.outcome.rate()));
         let counted = counters.iter().enumerate().map(|(at, name)| {
             let figures = rounds.iter().filter_map(|(_, row)| row.counted.get(at).copied());
-            (*name, median(figures))
+            // As targets are: what it takes on PostgreSQL is shown, and judged nowhere.
+            let most = row.most(name).filter(|_| engine == "sqlite");
+            Counted { name, each: median(figures), most }
         });
         let (cpu, bare_cpu) = (own(|round| round.cpu), bare(|round| round.cpu));
         // Each round's own: the pair was measured side by side.
@@ -154,13 +184,8 @@ impl Measured {
 
     /// A line of the table.
     pub fn line(&self) -> String {
-        let met = |met| if met { "met" } else { "NOT MET" };
-        let target = self.target.as_ref().map(|(text, good)| format!("{text}: {}", met(*good)));
-        let counted = self.counted.iter().map(|(name, each)| {
-            let name = name.trim_start_matches("database_").trim_end_matches("_total");
-            format!(" {name} {each:.3}")
-        });
-        let counted: String = counted.collect();
+        let target = self.target.as_ref().map(|(text, met)| format!("{text}: {}", verdict(*met)));
+        let counted: String = self.counted.iter().map(Counted::text).collect();
         format!(
             "{:<26}{:<9}{:>9.0}{:>9.0}{:>7.3}{:>9.1}{:>8.1}{:>7.3}{:>9.0}{:>9.0}  {}{counted}",
             self.name,
@@ -179,12 +204,18 @@ impl Measured {
 
     /// The same for machines.
     pub fn json(&self) -> Value {
+        let each = self.counted.iter().map(|counted| (counted.name, counted.each));
+        let judged = self.counted.iter().filter(|counted| counted.most.is_some());
+        let judged = judged.map(|counted| {
+            json!({ "counter": counted.name, "most": counted.most, "met": counted.met() })
+        });
         json!({
             "row": self.name, "engine": self.engine, "answers": self.answers,
             "rate": self.rate, "bare_rate": self.bare_rate, "share": self.share,
             "cpu_micros": self.cpu, "bare_cpu_micros": self.bare_cpu, "cpu_share": self.cpu_share,
             "p50_micros": self.p50, "p99_micros": self.p99,
-            "per_answer": self.counted.iter().copied().collect::<BTreeMap<_, _>>(),
+            "per_answer": each.collect::<BTreeMap<_, _>>(),
+            "per_answer_targets": judged.collect::<Vec<_>>(),
             "target": self.target.as_ref().map(|(text, met)| json!({ "text": text, "met": met })),
         })
     }

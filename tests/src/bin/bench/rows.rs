@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::load::{Traffic, run};
 use crate::machine::Process;
+use crate::measure;
 use crate::seed::Kind;
 use crate::stage::Stage;
 use crate::state::{Alg, CALLBACK, CONNECTIONS, MACHINE, PASSWORD, SECRET, Web, person};
@@ -106,6 +107,11 @@ const GRANTS: usize = 4_096;
 /// Codes a second that no server redeems.
 const CODES_A_SECOND: f64 = 9_000.0;
 
+/// One fsync at most for so many acknowledged rotations.
+const ROTATIONS_A_COMMIT: f64 = 8.0;
+/// No database access. What the server asks by itself, once a second, is shared by thousands of answers.
+const NO_ACCESS: f64 = 0.001;
+
 /// Characters of an access token.
 const TOKEN: usize = 500;
 
@@ -162,6 +168,15 @@ impl Row {
             self.load,
             Redemption(_) | Rotation | IntrospectRefresh | IntrospectAccess(..) | SignIn
         )
+    }
+
+    /// How much the database's counter may grow at most for each answer, where a row is held to that.
+    pub fn most(&self, counter: &str) -> Option<f64> {
+        match (self.load, counter) {
+            (Load::Rotation, measure::COMMITS) => Some(1.0 / ROTATIONS_A_COMMIT),
+            (Load::ClientCredentials(_), measure::COMMITS | measure::READS) => Some(NO_ACCESS),
+            _ => None,
+        }
     }
 }
 
