@@ -84,27 +84,40 @@ impl Process {
         Self { url: String::new(), child, log, read_to: 0, readers }
     }
 
-    /// Waits for `/readyz`. A process gives no other sign to wait for that both servers and every platform share, so
-    /// this one wait asks again and again, for a bounded time, and ends at once when the process does.
-    async fn until_ready(mut self) -> Self {
+    async fn until_ready(self) -> Self {
+        let ready = self.until_served("/readyz").await;
+        ready.unwrap_or_else(|log| panic!("it ended before it was ready:\n{log}"))
+    }
+
+    /// Waits until it answers at all, ready or not.
+    ///
+    /// # Errors
+    /// It ended instead: what it wrote.
+    pub async fn until_answering(self) -> Result<Self, String> {
+        self.until_served("/healthz").await
+    }
+
+    /// Waits for a 200 of `path`. A process gives no other sign to wait for that both servers and every platform share, so
+    /// this one wait asks again and again, for a bounded time, and ends at once when the process does: then with its log.
+    async fn until_served(mut self, path: &str) -> Result<Self, String> {
         let http = Http::new();
-        let url = format!("{}/readyz", self.url);
+        let url = format!("{}{path}", self.url);
         let mut interval = tokio::time::interval(INTERVAL);
-        let ready = tokio::time::timeout(PATIENCE, async {
+        let asked = tokio::time::timeout(PATIENCE, async {
             loop {
                 interval.tick().await;
                 let answer = try_send(http.request(reqwest::Method::GET, &url)).await;
                 if answer.is_ok_and(|answer| answer.status == 200) {
-                    return;
+                    return true;
                 }
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    panic!("it ended with {status} before it was ready:\n{}", self.log());
+                if self.child.try_wait().unwrap().is_some() {
+                    return false;
                 }
             }
         })
         .await;
-        assert!(ready.is_ok(), "not ready in time:\n{}", self.log());
-        self
+        let Ok(served) = asked else { panic!("{path} is not served in time:\n{}", self.log()) };
+        if served { Ok(self) } else { Err(self.end().await.1) }
     }
 
     /// Waits until its log has a line with `words` that was written after the last such wait.
@@ -131,6 +144,14 @@ impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its anonymous resident memory (`RssAnon`), in bytes.
+    pub fn anonymous_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("the kernel tells RssAnon") * 1024
     }
 
     /// Sends a signal by its name, `TERM` or `HUP`.

@@ -172,6 +172,17 @@ impl Realm {
         self.launch().await;
     }
 
+    /// The same for one that may refuse.
+    ///
+    /// # Errors
+    /// It ended instead of answering: what it wrote.
+    pub async fn try_launch(&mut self) -> Result<(), String> {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        let process = Process::launch(&self.program, self.folder(), self.port, &args);
+        self.process = Some(process.until_answering().await?);
+        Ok(())
+    }
+
     /// The running process.
     pub fn process(&self) -> &Process {
         self.process.as_ref().expect("it runs")
