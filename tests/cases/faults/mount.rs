@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 use tests::processes::Process;
-use tests::skip::skip;
+use tests::skip::{left_out, skip};
 
 /// How this machine lets us mount: as anybody in a user namespace of our own, or as root.
 const WAYS: [(&[&str], &[&str]); 2] = [
@@ -46,7 +46,7 @@ impl Disk {
         );
         let way = WAYS[1];
         if !permits(way.0, &tried) {
-            eprintln!("{name}: left out, no loop device may be mounted");
+            left_out(name, "no loop device may be mounted");
             return None;
         }
         Some(Self::mount(way, &format!("{make} && mount -o loop image disk")).await)
