@@ -1,6 +1,6 @@
 //! What breaks under a server: its disk, its file, a row of it, the clock. The answer is a clear error or the right one, never a wrong one.
 //!
-//! These are about an SQLite file; PostgreSQL's outages are in `postgres`.
+//! What is about a file is about SQLite's; PostgreSQL's outages are in `postgres`. Spoilt rows and clocks are about either engine.
 
 mod clock;
 mod disk;
@@ -20,8 +20,13 @@ fn database(world: &World) -> Database {
     world.auth.running.app().database.clone()
 }
 
-/// Runs one statement on the server's own writing connection.
+/// Runs one statement, written for SQLite, on the server's own writing connection.
 async fn tamper(world: &World, statement: &'static str) -> Vec<database::Row> {
+    let statement = match Engine::chosen() {
+        Engine::Sqlite => statement,
+        // The one literal that the engines write differently.
+        Engine::Postgres => statement.replace("x'", "'\\x").leak(),
+    };
     let database = database(world);
     background::run(async move {
         let written = database.write(move |sql| sql.query(statement, &[])).await;

@@ -6,7 +6,7 @@ use auth_server::{Ports, SeededRandom};
 use tests::background;
 use tests::world::{World, free_address};
 
-use super::{on_a_file, tamper};
+use super::tamper;
 
 /// What is spoilt, and that only Alice's grant or everybody meets it.
 const SPOILT: [&str; 10] = [
@@ -24,9 +24,6 @@ const SPOILT: [&str; 10] = [
 
 #[tokio::test]
 async fn a_spoilt_row_is_a_fault_of_the_server_and_opens_nothing() {
-    if !on_a_file() {
-        return;
-    }
     for statement in SPOILT {
         let world = World::start().await;
         let web = world.web();
@@ -58,9 +55,6 @@ async fn a_spoilt_row_is_a_fault_of_the_server_and_opens_nothing() {
 
 #[tokio::test]
 async fn a_spoilt_key_or_client_stops_a_server_that_starts() {
-    if !on_a_file() {
-        return;
-    }
     for statement in [
         "UPDATE signing_key SET public_jwk = '{}'",
         "UPDATE signing_key SET sealed_private = x'00' WHERE state = 'signing'",
