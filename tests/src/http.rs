@@ -135,6 +135,21 @@ impl Answer {
         Challenge::parse(self.header("WWW-Authenticate"))
     }
 
+    /// Demands that it puts the caller off: 503, and after how many seconds to ask again, a minute at most (RFC 9110 section 10.2.3).
+    #[track_caller]
+    pub fn is_put_off(&self) {
+        assert_eq!(self.status, 503, "{} answered: {}", self.url, self.text());
+        let seconds = self.header("Retry-After").parse::<u32>();
+        assert!(seconds.is_ok_and(|seconds| (1..=60).contains(&seconds)), "{:?}", self.headers);
+    }
+
+    /// The same of an OAuth endpoint, whose body says it too (RFC 6749 section 4.1.2.1 names the code).
+    #[track_caller]
+    pub fn is_temporarily_unavailable(&self) {
+        self.is_put_off();
+        assert_eq!(self.error(), "temporarily_unavailable", "{}", self.url);
+    }
+
     /// Passes the answer on if it has that status; else stops the case with what came instead.
     #[expect(clippy::return_self_not_must_use, reason = "cases often only demand the status")]
     #[track_caller]

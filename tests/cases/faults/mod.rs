@@ -12,7 +12,6 @@ mod torn;
 use database::{Database, DatabaseError};
 use tests::background;
 use tests::engine::Engine;
-use tests::http::Answer;
 use tests::world::World;
 
 /// The handle of the running authorization server.
@@ -33,14 +32,6 @@ async fn tamper(world: &World, statement: &'static str) -> Vec<database::Row> {
         written.unwrap_or_else(|error: DatabaseError| panic!("{statement}: {error}"))
     })
     .await
-}
-
-/// The store cannot be written: 503, and when to ask again.
-#[track_caller]
-fn is_put_off(answer: &Answer) {
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(answer.headers.contains_key("retry-after"));
-    assert_eq!(answer.error(), "temporarily_unavailable");
 }
 
 /// These take the file itself apart, so on PostgreSQL there is nothing to do for them.

@@ -9,7 +9,7 @@ use tests::client::sign_in;
 use tests::http::Answer;
 use tests::world::{ALICE, World};
 
-use super::{database, is_put_off, on_a_file, tamper};
+use super::{database, on_a_file, tamper};
 
 /// As many pages as there are, and not one more.
 async fn fill(world: &World) {
@@ -26,7 +26,7 @@ async fn until_full(world: &World, browser: &mut Browser) -> Vec<Answer> {
         let pending = web.begin("openid documents:read", &format!("filling-{number}"));
         let page = sign_in(browser, &pending.url(), ALICE.0, ALICE.1).await;
         if page.answer.status == 503 {
-            assert!(page.answer.headers.contains_key("retry-after"));
+            page.answer.is_put_off();
             return given;
         }
         let answer = web.redeem(&pending.code(&page, &web), &pending).await;
@@ -74,8 +74,8 @@ async fn a_file_that_became_read_only_puts_writers_off_and_readers_go_on() {
     let refresh_token = tokens.member("refresh_token");
     // The engine's own word for a file system that was remounted read-only.
     tamper(&world, "PRAGMA query_only = 1").await;
-    is_put_off(&web.refresh(&refresh_token).await);
-    is_put_off(&web.revoke(&refresh_token).await);
+    web.refresh(&refresh_token).await.is_temporarily_unavailable();
+    web.revoke(&refresh_token).await.is_temporarily_unavailable();
     assert_eq!(web.introspect(&refresh_token).await.expect(200).json()["active"], true);
     world.documents(&tokens.member("access_token")).list("").await.expect(200);
     let world = world.restart_auth().await;
@@ -115,7 +115,7 @@ async fn a_lock_that_another_process_holds_puts_writers_off_and_readers_go_on() 
     });
     assert_eq!(web.introspect(&refresh_token).await.expect(200).json()["active"], true);
     world.machine().client_credentials("documents:read").await.expect(200);
-    is_put_off(&waiting.await.unwrap());
+    waiting.await.unwrap().is_temporarily_unavailable();
     drop(holder);
     holding.await.unwrap();
     web.refresh(&refresh_token).await.expect(200);

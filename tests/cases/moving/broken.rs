@@ -8,7 +8,7 @@ use tests::engine::{Store, ask, execute, server_or_skip};
 use tests::processes::Process;
 use tokio_postgres::NoTls;
 
-use super::{Town, complaint, is_put_off};
+use super::{Town, complaint};
 use crate::processes::AUTH_SERVER;
 
 /// The rows of `session` go through `hook` on their way into the target, as soon as a move has made the table.
@@ -81,7 +81,7 @@ async fn a_move_that_is_killed_leaves_two_databases_that_refuse_until_it_is_run_
     execute(&target.url, &hooked("PERFORM pg_advisory_xact_lock(7)")).await.unwrap();
     killed_in_the_middle(&town, &target.url).await;
 
-    is_put_off(&web.refresh(&token).await);
+    web.refresh(&token).await.is_temporarily_unavailable();
     for (database, words) in
         [(&town.file("a.db"), "is being moved to"), (&target.url, "unfinished copy")]
     {
@@ -99,7 +99,7 @@ async fn a_move_that_is_killed_leaves_two_databases_that_refuse_until_it_is_run_
 
     // Killed once more, and run again.
     killed_in_the_middle(&town, &target.url).await;
-    is_put_off(&web.refresh(&token).await);
+    web.refresh(&token).await.is_temporarily_unavailable();
     town.move_all(&from, &target.url).await;
     assert_eq!(process.stop().await.0, Some(0));
     let _process = town.serve(&target.url).await;

@@ -9,7 +9,7 @@ use tests::engine::{Store, server_or_skip};
 use tests::oracle::FakeIssuer;
 use tests::processes::{Process, free_port};
 
-use super::{command, complaint, is_put_off, moved, rows};
+use super::{command, complaint, moved, rows};
 use crate::processes::RESOURCE_SERVER;
 
 const RESOURCE: &str = "https://api.example";
@@ -44,8 +44,8 @@ async fn documents_go_to_postgres_and_back_and_are_read_meanwhile() {
         assert_eq!((rows(&report, "document"), rows(&report, "key_set")), (61, 1));
         stop.store(true, Ordering::Relaxed);
         assert!(reading.await.unwrap() > 0);
-        is_put_off(&caller.create("lost?", "no").await);
-        is_put_off(&caller.delete(&id).await);
+        caller.create("lost?", "no").await.is_put_off();
+        caller.delete(&id).await.is_put_off();
         assert_eq!(process.stop().await.0, Some(0));
 
         process = serve(to).await;

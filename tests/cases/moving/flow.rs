@@ -9,7 +9,7 @@ use tests::engine::{Store, server_or_skip};
 use tests::processes::Process;
 use tests::world::ALICE;
 
-use super::{SCOPE, Town, is_put_off, rows};
+use super::{SCOPE, Town, rows};
 
 /// What clients have in their hands before a move.
 struct Hands {
@@ -74,7 +74,7 @@ async fn relocate(
     }
 
     // The old server reads, and takes nothing that would be lost.
-    is_put_off(&web.refresh(&hands.refresh).await);
+    web.refresh(&hands.refresh).await.is_temporarily_unavailable();
     assert_eq!(web.introspect(&hands.access).await.expect(200).json()["active"], true);
     town.machine().client_credentials("documents:read").await.expect(200);
     let (status, log) = process.stop().await;
@@ -139,7 +139,7 @@ async fn refresh_on(web: Client, mut token: String, stop: Arc<AtomicBool>) -> St
         if answer.status == 200 {
             token = answer.member("refresh_token");
         } else {
-            is_put_off(&answer);
+            answer.is_temporarily_unavailable();
         }
     }
     token

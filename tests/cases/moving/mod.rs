@@ -126,10 +126,3 @@ fn rows(report: &Value, table: &str) -> u64 {
     let found = tables.iter().find(|of| of["table"] == table).unwrap();
     found["rows"].as_u64().unwrap()
 }
-
-/// A write met the fence: it is undone, and may be tried again.
-#[track_caller]
-fn is_put_off(answer: &Answer) {
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(answer.header("Retry-After").parse::<u32>().is_ok());
-}

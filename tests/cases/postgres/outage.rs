@@ -38,13 +38,6 @@ async fn until<F: Future<Output = Answer>>(status: u16, ask: impl Fn() -> F) -> 
     .await
 }
 
-#[track_caller]
-fn says_when_to_ask_again(answer: &Answer) {
-    assert_eq!(answer.status, 503, "{}: {}", answer.url, answer.text());
-    let seconds: u32 = answer.header("Retry-After").parse().expect("a number of seconds");
-    assert!((1..=60).contains(&seconds), "{}: {seconds}", answer.url);
-}
-
 /// What all of `count` clients are told who refresh at once.
 async fn all_at_once(web: &Client, token: &str, count: usize) -> Vec<Answer> {
     let web = Arc::new(web.clone());
@@ -59,8 +52,7 @@ async fn auth_server_says_so(realm: &Realm, web: &Client, token: &str) {
     let http = Http::new();
     let at = |path: &str| format!("{}{path}", realm.issuer);
     for answer in all_at_once(web, token, 32).await {
-        says_when_to_ask_again(&answer);
-        assert_eq!(answer.error(), "temporarily_unavailable");
+        answer.is_temporarily_unavailable();
     }
     let ready = in_time(http.get(&at("/readyz"))).await;
     assert_eq!((ready.status, ready.json()["status"].as_str()), (503, Some("not ready")));
@@ -68,8 +60,8 @@ async fn auth_server_says_so(realm: &Realm, web: &Client, token: &str) {
     // Keys and clients in memory are good for five seconds, then they are no more.
     let machine = realm.machine();
     let refused = until(503, || machine.client_credentials("documents:read")).await;
-    says_when_to_ask_again(&refused);
-    says_when_to_ask_again(&until(503, || async { http.get(&at("/jwks.json")).await }).await);
+    refused.is_temporarily_unavailable();
+    until(503, || async { http.get(&at("/jwks.json")).await }).await.is_put_off();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,8 +117,8 @@ async fn a_resource_server_without_postgres_checks_tokens_and_answers_503_where_
     let id = documents.create("kept", "text").await.expect(201).member("id");
     cluster.kill();
     for _ in 0..8 {
-        says_when_to_ask_again(&in_time(documents.read(&id)).await);
-        says_when_to_ask_again(&in_time(documents.create("lost", "text")).await);
+        in_time(documents.read(&id)).await.is_put_off();
+        in_time(documents.create("lost", "text")).await.is_put_off();
     }
     in_time(documents.whoami()).await.expect(200);
     let (http, ready) = (Http::new(), format!("{}/readyz", server.url));

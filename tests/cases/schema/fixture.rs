@@ -14,13 +14,17 @@ use tests::engine::{Store, execute};
 /// Whose schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
+    /// The authorization server's.
     Auth,
+    /// The resource server's.
     Resource,
 }
 
 impl Server {
+    /// Each of them.
     pub const BOTH: [Self; 2] = [Self::Auth, Self::Resource];
 
+    /// Its name, which is that of its folder.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auth => "auth-server",
@@ -42,14 +46,20 @@ impl Server {
         &all[..all.iter().take_while(|migration| migration.version <= version).count()]
     }
 
+    /// Every version that this build knows, the oldest first.
     pub fn versions(self) -> impl Iterator<Item = i64> {
         self.migrations().iter().map(|migration| migration.version)
     }
 
+    /// Where the fixture of that version is.
     pub fn folder(self, version: i64) -> PathBuf {
         root().join(self.name()).join(format!("{version:04}"))
     }
 
+    /// One file of the fixture of that version.
+    ///
+    /// # Panics
+    /// When it is missing: says how it is made.
     pub fn read(self, version: i64, file: &str) -> String {
         let path = self.folder(version).join(file);
         std::fs::read_to_string(&path).unwrap_or_else(|error| {
@@ -68,24 +78,31 @@ pub fn root() -> PathBuf {
 pub struct AuthHands {
     /// When it was made, in Unix seconds.
     pub now: i64,
+    /// The issuer identifier that everything was made for.
     pub issuer: String,
+    /// What the master key file held.
     pub master_key: String,
+    /// Of its confidential clients.
     pub client_secret: String,
     /// Of the people by their names.
     pub passwords: BTreeMap<String, String>,
     /// The cookies of Alice's browser.
     pub cookies: BTreeMap<String, String>,
+    /// Alive.
     pub access_token: String,
+    /// Of the same grant, not yet used.
     pub refresh_token: String,
     /// Of a grant that was given back.
     pub revoked_refresh_token: String,
     /// Given back before its time.
     pub revoked_access_token: String,
-    /// Not yet redeemed, with its verifier.
+    /// Not yet redeemed.
     pub code: String,
+    /// Proves that the code is the client's.
     pub code_verifier: String,
-    /// Redeemed, with its verifier.
+    /// Redeemed.
     pub spent_code: String,
+    /// Its verifier.
     pub spent_code_verifier: String,
 }
 
@@ -94,8 +111,11 @@ pub struct AuthHands {
 pub struct ResourceHands {
     /// When it was made, in Unix seconds.
     pub now: i64,
+    /// Who signed the access token.
     pub issuer: String,
+    /// The resource server's identifier, the token's audience.
     pub resource: String,
+    /// Alive, and good for every document.
     pub access_token: String,
     /// Ids of documents by their titles.
     pub documents: BTreeMap<String, String>,

@@ -46,7 +46,6 @@ pub enum Mood {
 struct State {
     metadata: Value,
     keys: Vec<Value>,
-    cache_control: Option<String>,
     metadata_suffers: bool,
 }
 
@@ -84,7 +83,6 @@ impl FakeIssuer {
                     "response_types_supported": ["code"],
                 }),
                 keys: vec![key.jwk()],
-                cache_control: None,
                 metadata_suffers: false,
             })),
             mood: watch::Sender::new(Mood::Well),
@@ -133,11 +131,6 @@ impl FakeIssuer {
         self.shared.state.lock().unwrap().metadata[name] = value.into();
     }
 
-    /// The `Cache-Control` of its key set.
-    pub fn set_cache_control(&self, value: &str) {
-        self.shared.state.lock().unwrap().cache_control = Some(value.to_owned());
-    }
-
     /// How often `fetch` has been asked for.
     pub fn count(&self, fetch: Fetch) -> usize {
         count(&self.shared.fetches.borrow(), fetch)
@@ -170,22 +163,18 @@ async fn answer(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse
         _ => Fetch::Elsewhere,
     };
     shared.fetches.send_modify(|fetches| fetches.push(fetch));
-    let (body, suffers, cache_control) = {
+    let (body, suffers) = {
         let state = shared.state.lock().unwrap();
-        let (body, suffers) = match fetch {
+        match fetch {
             Fetch::Metadata => (state.metadata.to_string(), state.metadata_suffers),
             // Keys stand elsewhere too: whoever follows a redirect or a `jku` finds what it looks for, and is found out.
             Fetch::Jwks | Fetch::Elsewhere => {
                 (json!({ "keys": state.keys }).to_string(), fetch == Fetch::Jwks)
             }
-        };
-        (body, suffers, state.cache_control.clone())
+        }
     };
     let mut response = HttpResponse::Ok();
     response.content_type("application/json");
-    if let Some(value) = cache_control {
-        response.insert_header(("Cache-Control", value));
-    }
     let mut mood = shared.mood.subscribe();
     let mood = if suffers {
         let settled = mood.wait_for(|mood| *mood != Mood::Hanging).await;
