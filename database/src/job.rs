@@ -33,6 +33,15 @@ pub(crate) enum Kind {
     Write,
 }
 
+/// What a job's deadline is about besides its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Its waits for a server, too: somebody waits for a request.
+    Prompt,
+    /// Nothing: each of its statements has its time, and there may be many.
+    AtLeisure,
+}
+
 /// What must happen to the transaction (or savepoint) that a job ran in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -45,6 +54,7 @@ pub(crate) enum Verdict {
 /// dropping ends it.
 pub(crate) struct Job {
     deadline: Instant,
+    pace: Pace,
     caller: &'static Location<'static>,
     task: Box<dyn Task>,
 }
@@ -54,6 +64,7 @@ impl Job {
     pub(crate) fn new<T, E>(
         work: impl FnMut(&mut dyn Session) -> Result<T, E> + Send + 'static,
         deadline: Instant,
+        pace: Pace,
         caller: &'static Location<'static>,
     ) -> (Self, oneshot::Receiver<Result<T, E>>)
     where
@@ -62,7 +73,17 @@ impl Job {
     {
         let (reply, answer) = oneshot::channel();
         let task = Box::new(Unit { work, result: None, reply });
-        (Self { deadline, caller, task }, answer)
+        (Self { deadline, pace, caller, task }, answer)
+    }
+
+    /// When it must have started.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// When whoever asked gives up, if it need not wait for its end.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        (self.pace == Pace::Prompt).then_some(self.deadline)
     }
 
     /// Is it still worth starting? Somebody waits, and not for too long already.

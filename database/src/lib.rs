@@ -47,7 +47,7 @@ pub use postgres::PostgresUrl;
 pub use sql::{Row, Sql, Value};
 pub use statistics::{Figure, Reading, Statistics};
 
-use job::{Job, Kind, Session};
+use job::{Job, Kind, Pace, Session};
 use machine::Machine;
 use migrate::Progress;
 
@@ -101,7 +101,7 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        self.submit(Kind::Write, Location::caller(), move |session| work(session))
+        self.send(Kind::Write, Location::caller(), Pace::Prompt, move |session| work(session))
     }
 
     /// Runs a unit of work that only reads; a statement that would change something fails. `work`
@@ -115,7 +115,7 @@ impl Database {
         T: Send + 'static,
         E: From<DatabaseError> + Send + 'static,
     {
-        self.submit(Kind::Read, Location::caller(), move |session| work(session))
+        self.send(Kind::Read, Location::caller(), Pace::Prompt, move |session| work(session))
     }
 
     /// Brings the schema up to date, one transaction a migration, or one a statement where it only adds; safe when several instances
@@ -181,10 +181,25 @@ impl Database {
         self.machine.close().await;
     }
 
-    async fn submit<T, E>(
+    /// A unit of this crate's own, which may take long: a migration, a copy.
+    fn submit<T, E>(
         &self,
         kind: Kind,
         caller: &'static Location<'static>,
+        work: impl FnMut(&mut dyn Session) -> Result<T, E> + Send + 'static,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.send(kind, caller, Pace::AtLeisure, work)
+    }
+
+    async fn send<T, E>(
+        &self,
+        kind: Kind,
+        caller: &'static Location<'static>,
+        pace: Pace,
         work: impl FnMut(&mut dyn Session) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
@@ -192,7 +207,7 @@ impl Database {
         E: From<DatabaseError> + Send + 'static,
     {
         let deadline = clock::now() + self.machine.options.deadline;
-        let (job, answer) = Job::new(work, deadline, caller);
+        let (job, answer) = Job::new(work, deadline, pace, caller);
         self.machine.submit(kind, job)?;
         // Only a thread that died in the middle of a job leaves it without an answer.
         answer.await.unwrap_or_else(|_| {

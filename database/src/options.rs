@@ -14,7 +14,8 @@ pub struct Options {
     /// once with [`Unavailable`](crate::DatabaseError::Unavailable).
     pub queue: usize,
     /// How long a job may wait before it starts; a later one is dropped, since whoever asked has
-    /// most likely given up. A job that has started always ends.
+    /// most likely given up. A job that has started always ends: on PostgreSQL it waits for the server until its deadline or, where
+    /// that is near, a second, and for its COMMIT a second at least.
     pub deadline: Duration,
     /// How long one statement waits for a lock that another process holds (SQLite).
     pub busy_timeout: Duration,

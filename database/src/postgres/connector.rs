@@ -14,6 +14,20 @@ use crate::{DatabaseError, Options, Synchronous};
 /// Seconds after which a server whose host has vanished is noticed: unanswered data, then silence.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Why there is no connection, in words for people.
+pub(super) enum NoLink {
+    /// Nobody answers, or the server starts or stops: it would be so for everybody.
+    Away(String),
+    /// The server answers, and has no room or does not want us. What a unit of work is told comes second.
+    Refused(String, DatabaseError),
+}
+
+impl From<NoLink> for DatabaseError {
+    fn from((NoLink::Away(why) | NoLink::Refused(why, _)): NoLink) -> Self {
+        Self::Open(why)
+    }
+}
+
 /// Everything that it takes to connect.
 pub(super) struct Connector {
     config: Config,
@@ -43,14 +57,14 @@ impl Connector {
     }
 
     /// Connects and prepares the session. The returned link is driven by the runtime that this runs on.
-    pub(super) async fn connect(&self) -> Result<Link, DatabaseError> {
+    pub(super) async fn connect(&self) -> Result<Link, NoLink> {
         // The driver's own limit covers the socket alone; a server may also accept and then say nothing.
-        timeout(self.timeout, self.connect_at_leisure()).await.unwrap_or_else(|_| {
-            Err(DatabaseError::Open("the server does not answer in time".into()))
-        })
+        timeout(self.timeout, self.connect_at_leisure())
+            .await
+            .unwrap_or_else(|_| Err(NoLink::Away("the server does not answer in time".into())))
     }
 
-    async fn connect_at_leisure(&self) -> Result<Link, DatabaseError> {
+    async fn connect_at_leisure(&self) -> Result<Link, NoLink> {
         let (client, connection) =
             self.config.connect(self.tls.clone()).await.map_err(|error| fault::open(&error))?;
         let link = Link::new(client, connection);

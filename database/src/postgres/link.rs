@@ -19,7 +19,17 @@ const GLANCES: usize = 3;
 pub(super) struct Link {
     pub(super) client: Client,
     statements: HashMap<&'static str, Statement>,
-    driver: JoinHandle<()>,
+    driver: Driver,
+}
+
+/// What reads and writes a connection. It ends with it, as soon as its runtime runs: else the server would keep the transaction of a
+/// connection that nobody uses any more, with its locks.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Link {
@@ -31,14 +41,12 @@ impl Link {
                 log::warn!(error:% = fault::in_words(&error); "a connection to the database broke");
             }
         });
-        Self { client, statements: HashMap::new(), driver }
+        Self { client, statements: HashMap::new(), driver: Driver(driver) }
     }
 
     /// Whether the server is known to have hung up. Lets the driver look first.
     pub(super) async fn is_closed(&self) -> bool {
-        for _ in 0..GLANCES {
-            tokio::task::yield_now().await;
-        }
+        glance().await;
         self.client.is_closed()
     }
 
@@ -59,11 +67,18 @@ impl Link {
 
     /// Says goodbye, so that the server does not log a broken connection.
     pub(super) async fn close(self) {
-        let Self { client, statements, driver } = self;
+        let Self { client, statements, mut driver } = self;
         drop(statements);
         drop(client);
         // A server that does not listen any more needs no goodbye.
-        drop(tokio::time::timeout(FAREWELL, driver).await);
+        drop(tokio::time::timeout(FAREWELL, &mut driver.0).await);
+    }
+}
+
+/// Lets the drivers of this thread do what there is to do.
+pub(super) async fn glance() {
+    for _ in 0..GLANCES {
+        tokio::task::yield_now().await;
     }
 }
 

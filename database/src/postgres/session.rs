@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use tokio::runtime::Runtime;
@@ -16,7 +16,7 @@ use super::link::Link;
 use crate::job::{Kind, Session};
 use crate::migrate::{BRIEF_MILLIS, Dialect};
 use crate::statistics::Gauges;
-use crate::{DatabaseError, Row, Sql, Value};
+use crate::{DatabaseError, Row, Sql, Value, clock};
 
 static DIALECT: Dialect = Dialect { id: "BIGINT", int: "BIGINT", bytes: "BYTEA", table_suffix: "" };
 
@@ -28,6 +28,30 @@ const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const PATIENT: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10min'";
 /// How long this side waits then.
 const PATIENCE: Duration = Duration::from_secs(3_600);
+/// What a unit that began shortly before its deadline may still take, and the end of a transaction always: without a chance it would
+/// cost a connection, and without an answer to COMMIT nobody knows.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a unit waits for the server before its connection counts as lost.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// For one answer: more than the server allows itself.
+    answer: Duration,
+    /// For all of them; absent: as many as there are.
+    end: Option<Instant>,
+}
+
+impl Patience {
+    /// For a unit that begins now and should have ended by then.
+    pub(super) fn new(answer: Duration, end: Option<Instant>) -> Self {
+        Self { answer, end: end.map(|end| end.max(clock::now() + GRACE)) }
+    }
+
+    fn left(self) -> Duration {
+        let left = self.end.map(|end| end.saturating_duration_since(clock::now()));
+        left.map_or(self.answer, |left| left.min(self.answer))
+    }
+}
 
 /// Lives as long as one closure runs once.
 pub(super) struct PostgresSession<'w> {
@@ -35,12 +59,20 @@ pub(super) struct PostgresSession<'w> {
     link: &'w mut Link,
     gauges: &'w Gauges,
     kind: Kind,
-    /// How long an answer may take before the connection counts as lost: more than the server allows itself.
-    patience: Duration,
+    patience: Patience,
     failure: Option<DatabaseError>,
     begun: bool,
     passing: bool,
-    lost: bool,
+    line: Line,
+}
+
+/// Whether the connection is of any use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Good,
+    Broken,
+    /// Given up, since nothing was heard on it in time.
+    Silent,
 }
 
 impl<'w> PostgresSession<'w> {
@@ -49,10 +81,10 @@ impl<'w> PostgresSession<'w> {
         link: &'w mut Link,
         gauges: &'w Gauges,
         kind: Kind,
-        patience: Duration,
+        patience: Patience,
     ) -> Self {
-        let (begun, passing, lost) = (false, false, false);
-        Self { runtime, link, gauges, kind, patience, failure: None, begun, passing, lost }
+        let (begun, passing, line) = (false, false, Line::Good);
+        Self { runtime, link, gauges, kind, patience, failure: None, begun, passing, line }
     }
 
     /// Has anything reached the server? BEGIN waits for the first statement.
@@ -67,19 +99,25 @@ impl<'w> PostgresSession<'w> {
 
     /// Is the connection of no more use?
     pub(super) fn is_lost(&self) -> bool {
-        self.lost
+        self.line != Line::Good
+    }
+
+    /// Was it lost because nothing was heard on it?
+    pub(super) fn was_silent(&self) -> bool {
+        self.line == Line::Silent
     }
 
     /// Ends the transaction. On an error nobody knows whether the server did.
     pub(super) fn end(&mut self, statement: &'static str) -> Result<(), DatabaseError> {
         self.gauges.count_exchange(1);
-        let Self { runtime, link, patience, .. } = self;
+        let Self { runtime, link, .. } = self;
         let answer = link.client.batch_execute(statement);
-        let outcome = runtime.block_on(async { timeout(*patience, answer).await });
+        let left = self.patience.left().max(GRACE);
+        let outcome = runtime.block_on(async { timeout(left, answer).await });
         match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                self.lost = true;
+                self.line = Line::Broken;
                 Err(fault::statement(&error, statement, statement, self.kind))
             }
             Err(_) => Err(self.silence()),
@@ -87,7 +125,7 @@ impl<'w> PostgresSession<'w> {
     }
 
     fn silence(&mut self) -> DatabaseError {
-        self.lost = true;
+        self.line = Line::Silent;
         DatabaseError::Unavailable("the database server does not answer in time")
     }
 
@@ -100,9 +138,10 @@ impl<'w> PostgresSession<'w> {
         if let Some(first) = &self.failure {
             return Err(first.clone());
         }
-        let Self { runtime, link, gauges, kind, patience, begun, .. } = self;
+        let left = self.patience.left();
+        let Self { runtime, link, gauges, kind, begun, .. } = self;
         let answer = exchange(link, gauges, *kind, begun, sql, params);
-        let outcome = runtime.block_on(async { timeout(*patience, answer).await });
+        let outcome = runtime.block_on(async { timeout(left, answer).await });
         self.remember(outcome.ok(), sql, sql)
     }
 
@@ -116,8 +155,10 @@ impl<'w> PostgresSession<'w> {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(error)) => {
                 self.passing = fault::is_passing(&error);
-                self.lost = fault::is_lost(&error);
-                if self.passing {
+                if fault::is_lost(&error) {
+                    self.line = Line::Broken;
+                }
+                if fault::is_outdated(&error) {
                     self.link.forget_statements();
                 }
                 fault::statement(&error, sql, text, self.kind)
@@ -151,20 +192,25 @@ impl Session for PostgresSession<'_> {
         if let Some(first) = &self.failure {
             return Err(first.clone());
         }
-        let Self { runtime, link, begun, kind, .. } = self;
-        let outcome = runtime.block_on(async {
+        let left = self.patience.left();
+        let Self { runtime, link, gauges, begun, kind, .. } = self;
+        gauges.count_exchange(if *begun { 1 } else { 2 });
+        let answer = async {
             begin(link, *kind, begun).await?;
             link.client.batch_execute(statement).await
-        });
-        let race = outcome.as_ref().is_err_and(fault::is_race_of_definitions);
-        let outcome = self.remember(Some(outcome), statement, "(a migration)");
+        };
+        let outcome = runtime.block_on(async { timeout(left, answer).await });
+        let race = matches!(&outcome, Ok(Err(error)) if fault::is_race_of_definitions(error));
+        let outcome = self.remember(outcome.ok(), statement, "(a migration)");
         self.passing |= race;
         outcome
     }
 
     fn be_patient(&mut self) -> Result<(), DatabaseError> {
-        self.patience = PATIENCE;
-        self.define(PATIENT)
+        // The server has to show first that it is there.
+        self.define(PATIENT)?;
+        self.patience = Patience { answer: PATIENCE, end: None };
+        Ok(())
     }
 
     fn be_brief(&mut self) -> Result<(), DatabaseError> {

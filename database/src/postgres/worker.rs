@@ -1,22 +1,20 @@
 //! A worker thread: one connection, one unit of work after the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use super::RETRIES;
-use super::connector::Connector;
-use super::link::Link;
-use super::session::PostgresSession;
+use super::connector::{Connector, NoLink};
+use super::link::{Link, glance};
+use super::outage::{Lookout, pause_after};
+use super::session::{Patience, PostgresSession};
 use crate::job::{Job, Kind, Verdict};
 use crate::queue::Queue;
 use crate::statistics::Gauges;
 use crate::{DatabaseError, Options, clock};
-
-/// The longest pause between two tries to connect.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What one thread owns.
 pub(super) struct Worker {
@@ -24,11 +22,13 @@ pub(super) struct Worker {
     connector: Arc<Connector>,
     runtime: Runtime,
     link: Option<Link>,
+    /// Outages before the link was made.
+    outages: u64,
     gauges: Arc<Gauges>,
-    /// Shared by all workers, so that an outage is logged once.
-    away: Arc<AtomicBool>,
-    failures: u32,
-    try_again_at: Option<Instant>,
+    lookout: Lookout,
+    /// How often in a row a server that is there did not let this one in, when to ask again, and what to say until then.
+    refusals: u32,
+    refused: Option<(Instant, DatabaseError)>,
     slow: Duration,
     patience: Duration,
 }
@@ -38,7 +38,7 @@ impl Worker {
         kind: Kind,
         connector: Arc<Connector>,
         gauges: Arc<Gauges>,
-        away: Arc<AtomicBool>,
+        lookout: Lookout,
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -48,17 +48,18 @@ impl Worker {
             connector,
             runtime,
             link: None,
+            outages: 0,
             gauges,
-            away,
-            failures: 0,
-            try_again_at: None,
+            lookout,
+            refusals: 0,
+            refused: None,
             slow: options.slow,
             // The server's own limits come first, so that its reason is what we learn.
             patience: options.statement_timeout + Duration::from_secs(2),
         })
     }
 
-    /// Connects now.
+    /// Connects now, for the first time.
     pub(super) fn connect(&mut self) -> Result<(), DatabaseError> {
         self.link = Some(self.runtime.block_on(self.connector.connect())?);
         Ok(())
@@ -70,7 +71,7 @@ impl Worker {
             if !job.is_wanted() {
                 Gauges::count(&self.gauges.dropped);
                 job.refuse(DatabaseError::Unavailable("too late"));
-            } else if let Err(error) = self.reach() {
+            } else if let Err(error) = self.reach(job.deadline()) {
                 job.refuse(error);
             } else {
                 self.unit(job);
@@ -82,33 +83,55 @@ impl Worker {
     }
 
     /// Makes sure of a connection before a unit begins, so that one which broke while nobody looked harms no unit.
-    fn reach(&mut self) -> Result<(), DatabaseError> {
+    fn reach(&mut self, deadline: Instant) -> Result<(), DatabaseError> {
+        let outages = self.lookout.outages(deadline)?;
         if let Some(link) = &self.link {
-            if !self.runtime.block_on(link.is_closed()) {
+            if self.outages == outages && !self.runtime.block_on(link.is_closed()) {
                 return Ok(());
             }
-            self.link = None;
+            self.hang_up();
         }
-        if self.try_again_at.is_some_and(|at| clock::now() < at) {
-            return Err(DatabaseError::Unavailable("the database server is away"));
+        let now = clock::now();
+        if let Some((until, error)) = &self.refused
+            && now < *until
+        {
+            return Err(error.clone());
         }
-        match self.connect() {
-            Ok(()) => {
-                (self.failures, self.try_again_at) = (0, None);
-                if self.away.swap(false, Relaxed) {
-                    log::info!("the database server is back");
-                }
+        let connecting = self.connector.connect();
+        let left = deadline.saturating_duration_since(now);
+        match self.runtime.block_on(async { timeout(left, connecting).await }) {
+            Ok(Ok(link)) => {
+                (self.link, self.outages) = (Some(link), outages);
+                (self.refusals, self.refused) = (0, None);
                 Ok(())
             }
-            Err(error) => {
-                if !self.away.swap(true, Relaxed) {
-                    log::error!(error:%; "the database server is away");
+            Ok(Err(NoLink::Refused(why, error))) => {
+                if self.refusals == 0 {
+                    log::error!(error:% = why; "the database server refuses a connection");
                 }
-                let pause = Duration::from_millis(50 << self.failures.min(6)).min(LONGEST_PAUSE);
-                self.failures = self.failures.saturating_add(1);
-                self.try_again_at = Some(clock::now() + pause);
-                Err(DatabaseError::Unavailable("the database server is away"))
+                self.refused = Some((clock::now() + pause_after(self.refusals), error.clone()));
+                self.refusals = self.refusals.saturating_add(1);
+                self.hang_up();
+                Err(error)
             }
+            Ok(Err(NoLink::Away(_))) | Err(_) => {
+                self.hang_up();
+                Err(self.lookout.suspect(outages))
+            }
+        }
+    }
+
+    /// Closes the connection, or what is left of one that was about to be made.
+    fn hang_up(&mut self) {
+        self.link = None;
+        self.runtime.block_on(glance());
+    }
+
+    /// Gives up the connection of a unit; one on which nothing was heard says something about the server.
+    fn lose(&mut self, was_silent: bool) {
+        self.hang_up();
+        if was_silent {
+            self.lookout.suspect(self.outages);
         }
     }
 
@@ -120,8 +143,9 @@ impl Worker {
                 return job
                     .refuse(DatabaseError::Unavailable("the connection to the database was lost"));
             };
+            let patience = Patience::new(self.patience, job.end());
             let mut session =
-                PostgresSession::new(&self.runtime, link, &self.gauges, self.kind, self.patience);
+                PostgresSession::new(&self.runtime, link, &self.gauges, self.kind, patience);
             let verdict = job.run(&mut session, self.slow);
             match (self.kind, verdict) {
                 _ if session.is_lost() => {}
@@ -130,7 +154,8 @@ impl Worker {
                     Gauges::count(&self.gauges.reads);
                     job.answer();
                     if session.has_begun() && session.end("COMMIT").is_err() {
-                        self.link = None;
+                        let was_silent = session.was_silent();
+                        self.lose(was_silent);
                     }
                     return;
                 }
@@ -138,7 +163,8 @@ impl Worker {
                     if session.has_begun() {
                         if let Err(error) = session.end("COMMIT") {
                             log::error!(error:%; "COMMIT failed, the outcome is unknown");
-                            self.link = None;
+                            let was_silent = session.was_silent();
+                            self.lose(was_silent);
                             return job.refuse(DatabaseError::OutcomeUnknown);
                         }
                         Gauges::count(&self.gauges.commits);
@@ -148,7 +174,8 @@ impl Worker {
                 }
                 (_, Verdict::Undo) => {
                     if session.has_begun() && session.end("ROLLBACK").is_err() {
-                        self.link = None;
+                        let was_silent = session.was_silent();
+                        self.lose(was_silent);
                     } else if session.may_pass_next_time() && attempt < RETRIES && job.is_wanted() {
                         clock::pause_after(attempt);
                         continue;
@@ -156,7 +183,8 @@ impl Worker {
                     return self.undone(job);
                 }
             }
-            self.link = None;
+            let was_silent = session.was_silent();
+            self.lose(was_silent);
             return self.undone(job);
         }
     }
