@@ -44,6 +44,15 @@ pub enum DatabaseError {
         /// The last that this build knows.
         known: i64,
     },
+    /// A migration that goes statement by statement has begun, so the schema is in part one that this build does not know: it may
+    /// serve on it, but not move it or back it up by rows.
+    #[error(
+        "a newer build has begun migration {version} of the schema and not finished it: start that build and let it finish first"
+    )]
+    Unfinished {
+        /// The migration's.
+        version: i64,
+    },
     /// It was moved elsewhere, is being moved, or is an unfinished copy: no server starts on it. The message says what to do.
     #[error("{0}")]
     Fenced(String),

@@ -127,6 +127,39 @@ pub(super) async fn a_migration_that_only_adds_goes_on_where_it_ended(stage: &im
     assert_eq!(left.len(), 1, "nothing is left of the count");
 }
 
+/// What was begun is finished by the build that began it, or by nobody: its statements would be taken for another's.
+pub(super) async fn what_was_begun_is_not_gone_on_with_as_something_else(stage: &impl Stage) {
+    const BEGUN: Migration = Migration {
+        version: 2,
+        name: "0002_begun",
+        compatible_from: 1,
+        sql: "CREATE TABLE half (id ID PRIMARY KEY); CREATE TABLE other (id ID PRIMARY KEY);",
+    };
+    const EDITED: Migration = Migration {
+        name: "0002_edited",
+        sql: "CREATE INDEX IF NOT EXISTS item_flag ON item (flag);",
+        ..BEGUN
+    };
+    static FIRST: &[Migration] = &[ITEMS[0], BEGUN];
+    static SECOND: &[Migration] = &[ITEMS[0], EDITED];
+    static WHOLE: &[Migration] =
+        &[ITEMS[0], Migration { compatible_from: 2, name: "0002_whole", ..EDITED }];
+    let database = open(stage).await;
+    database.migrate(ITEMS).await.unwrap();
+    let run = async |text: &'static str| {
+        database.write(move |sql| sql.execute(text, &[]).map(drop)).await.unwrap();
+    };
+    run("CREATE TABLE other (name TEXT PRIMARY KEY)").await;
+    assert!(database.migrate(FIRST).await.is_err());
+    for (list, name) in [(SECOND, "0002_edited"), (WHOLE, "0002_whole")] {
+        let fault = database.migrate(list).await.unwrap_err();
+        let DatabaseError::Migration(told) = &fault else { panic!("{fault}") };
+        assert!(told.contains(name) && told.contains("was begun"), "{told}");
+    }
+    run("DROP TABLE other").await;
+    database.migrate(FIRST).await.unwrap();
+}
+
 pub(super) async fn a_newer_schema_is_held_to_what_is_known_of_it(stage: &impl Stage) {
     static EDITED: &[Migration] =
         &[ITEMS[0], Migration { sql: "CREATE TABLE note (id ID PRIMARY KEY);", ..NOTES }];

@@ -49,6 +49,7 @@ macro_rules! contract {
             migrations::a_database_of_a_newer_build_is_refused,
             migrations::a_schema_that_a_newer_build_has_only_added_to_is_accepted,
             migrations::a_migration_that_only_adds_goes_on_where_it_ended,
+            migrations::what_was_begun_is_not_gone_on_with_as_something_else,
             migrations::a_newer_schema_is_held_to_what_is_known_of_it,
             migrations::a_migration_that_only_says_that_it_adds_is_not_begun,
             migrations::a_failing_migration_leaves_nothing,

@@ -11,12 +11,15 @@
 //! wait at that row until it has committed. A migration may insert further names into it.
 
 mod additive;
+mod index;
+mod progress;
 mod text;
 
 use sha2::{Digest, Sha256};
 
 use crate::job::Session;
 use crate::{DatabaseError, Row, Sql, transfer};
+pub(crate) use progress::is_progress;
 use text::{Piece, pieces, translate};
 
 /// One step of a schema, written once for every engine.
@@ -51,6 +54,9 @@ pub(crate) struct Dialect {
     pub(crate) bytes: &'static str,
     /// Stands behind the closing parenthesis of CREATE TABLE.
     pub(crate) table_suffix: &'static str,
+    /// Where an index may be there without being usable: asks of the index `?1` of the table `?2` whether it is, and whether it is
+    /// unique.
+    pub(crate) index: Option<&'static str>,
 }
 
 const CREATE_GUARD: &str = "CREATE TABLE IF NOT EXISTS guard (
@@ -64,12 +70,6 @@ const HISTORY: &str =
     "SELECT version, name, checksum, compatible_from FROM migration ORDER BY version";
 const RECORD: &str =
     "INSERT INTO migration (version, name, checksum, compatible_from) VALUES (?1, ?2, ?3, ?4)";
-/// How many statements of a migration are done, while not all of them are.
-const DONE: &str = "SELECT version FROM guard WHERE name = ?1";
-const COUNT: &str = "INSERT INTO guard (name, version) VALUES (?1, ?2)
-    ON CONFLICT (name) DO UPDATE SET version = excluded.version";
-const FORGET: &str = "DELETE FROM guard WHERE name = ?1";
-
 /// A migration waits for a table that others use no longer than this at a time, in milliseconds: everybody who comes later waits
 /// behind it, and gives up after two seconds.
 pub(crate) const BRIEF_MILLIS: u32 = 500;
@@ -115,16 +115,21 @@ pub(crate) fn prepare_copy(session: &mut dyn Session) -> Result<(), DatabaseErro
     Ok(())
 }
 
-/// Is everything applied that is known, and nothing else? The database must have a history.
+/// Is everything applied that is known, and nothing else, not even in part? The database must have a history.
 ///
 /// # Errors
-/// [`DatabaseError::TooNew`] also where this build could serve: it would not copy what it does not know.
+/// [`DatabaseError::TooNew`] and [`DatabaseError::Unfinished`] also where this build could serve: it would not copy what it does
+/// not know.
 pub(crate) fn is_current(
     sql: &mut dyn Sql,
     known: &'static [Migration],
 ) -> Result<bool, DatabaseError> {
     let applied = sql.query(HISTORY, &[])?;
-    match compare(&applied, known)? {
+    let standing = compare(&applied, known)?;
+    if let Some(version) = progress::begun(sql)? {
+        return Err(DatabaseError::Unfinished { version });
+    }
+    match standing {
         Standing::Behind(_) => Ok(false),
         Standing::Level => Ok(true),
         Standing::Ahead(database) => {
@@ -161,9 +166,10 @@ pub(crate) fn step(
         Standing::Level => return Ok(Progress::Done),
         Standing::Ahead(version) => return Ok(Progress::Ahead(version)),
     };
+    let done = progress::done(session, next)?;
     session.be_brief()?;
     if next.compatible_from < next.version {
-        if !add(session, next)? {
+        if !add(session, next, done)? {
             return Ok(Progress::Begun);
         }
     } else {
@@ -183,23 +189,21 @@ pub(crate) fn step(
 ///
 /// Beside older builds a transaction may wait for no table while it holds another: a request that has the one and wants the other
 /// would wait for it, and it for the request.
-fn add(session: &mut dyn Session, migration: &Migration) -> Result<bool, DatabaseError> {
-    // Not even an unfinished one may be edited: what is left of it would be something else.
-    let sum = checksum(migration.sql);
-    let mark = sum.iter().take(8).fold(0_u64, |mark, byte| (mark << 8) | u64::from(*byte));
-    let name = format!("migration {} {mark:016x}", migration.version);
-    let done = session.query(DONE, &[name.as_str().into()])?;
-    let done = done.first().map_or(Ok(0), |row| row.int(0))?;
+fn add(
+    session: &mut dyn Session,
+    migration: &Migration,
+    done: usize,
+) -> Result<bool, DatabaseError> {
     let statements = translate(migration.sql, session.dialect());
-    let mut left = statements.iter().skip(usize::try_from(done).unwrap_or(usize::MAX));
+    let mut left = statements.iter().skip(done);
     if let Some(statement) = left.next() {
-        session.define(statement).map_err(|error| of(migration, error))?;
+        define(session, statement).map_err(|error| of(migration, error))?;
     }
     if left.next().is_none() {
-        session.execute(FORGET, &[name.into()])?;
+        progress::forget(session, migration)?;
         return Ok(true);
     }
-    session.execute(COUNT, &[name.into(), (done + 1).into()])?;
+    progress::count(session, migration, done + 1)?;
     Ok(false)
 }
 
@@ -207,6 +211,9 @@ fn add(session: &mut dyn Session, migration: &Migration) -> Result<bool, Databas
 fn of(migration: &Migration, error: DatabaseError) -> DatabaseError {
     match error {
         DatabaseError::Unavailable(_) => error,
+        DatabaseError::Migration(why) => {
+            DatabaseError::Migration(format!("{}: {why}", migration.name))
+        }
         error => DatabaseError::Migration(format!("{}: {error}", migration.name)),
     }
 }
@@ -261,7 +268,12 @@ fn checksum(sql: &str) -> [u8; 32] {
 }
 
 pub(crate) fn run(session: &mut dyn Session, sql: &str) -> Result<(), DatabaseError> {
-    translate(sql, session.dialect()).iter().try_for_each(|statement| session.define(statement))
+    translate(sql, session.dialect()).iter().try_for_each(|statement| define(session, statement))
+}
+
+fn define(session: &mut dyn Session, statement: &str) -> Result<(), DatabaseError> {
+    session.define(statement)?;
+    index::check(session, statement)
 }
 
 #[cfg(test)]

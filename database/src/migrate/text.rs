@@ -84,7 +84,8 @@ pub(super) fn pieces(sql: &str) -> impl Iterator<Item = Piece<'_>> {
 mod tests {
     use super::*;
 
-    static WORDS: Dialect = Dialect { id: "A", int: "B", bytes: "C", table_suffix: " D" };
+    static WORDS: Dialect =
+        Dialect { id: "A", int: "B", bytes: "C", table_suffix: " D", index: None };
 
     #[test]
     fn types_are_replaced_and_nothing_else() {

@@ -18,7 +18,16 @@ use crate::migrate::{BRIEF_MILLIS, Dialect};
 use crate::statistics::Gauges;
 use crate::{DatabaseError, Row, Sql, Value, clock};
 
-static DIALECT: Dialect = Dialect { id: "BIGINT", int: "BIGINT", bytes: "BYTEA", table_suffix: "" };
+static DIALECT: Dialect =
+    Dialect { id: "BIGINT", int: "BIGINT", bytes: "BYTEA", table_suffix: "", index: Some(INDEX) };
+
+/// What bears the name of an index need not be one, nor of that table; one that was built CONCURRENTLY need not have become valid.
+const INDEX: &str =
+    "SELECT COALESCE(i.indisvalid AND i.indisready, FALSE), COALESCE(i.indisunique, FALSE)
+    FROM pg_catalog.pg_class t
+    JOIN pg_catalog.pg_class c ON c.relnamespace = t.relnamespace
+    LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid AND i.indrelid = t.oid
+    WHERE t.oid = to_regclass(quote_ident(CAST(?2 AS TEXT))) AND c.relname = CAST(?1 AS TEXT)";
 
 /// A read sees one moment, whatever it asks.
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

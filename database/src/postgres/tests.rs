@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::contract::postgres::PostgresDatabase;
-use crate::contract::{Stage, gate, ids, insert, open, with_items, with_items_and};
+use crate::contract::{ITEMS, Stage, gate, ids, insert, open, with_items, with_items_and};
 use crate::{Database, DatabaseError, DatabaseUrl, Migration, Options, Sql};
 
 /// Ends every other connection to the database, as a failing network or an operator does.
@@ -171,7 +171,7 @@ async fn units_that_deadlock_both_end_well() {
 #[tokio::test]
 async fn a_statement_survives_a_change_of_the_schema_by_another_instance() {
     static WIDER: &[Migration] = &[
-        crate::contract::ITEMS[0],
+        ITEMS[0],
         Migration {
             version: 2,
             compatible_from: 2,
@@ -195,7 +195,7 @@ async fn a_statement_survives_a_change_of_the_schema_by_another_instance() {
 #[tokio::test]
 async fn a_migration_that_waits_for_a_long_reader_stops_nobody() {
     static WIDER: &[Migration] = &[
-        crate::contract::ITEMS[0],
+        ITEMS[0],
         Migration {
             version: 2,
             name: "0002_wider",
@@ -253,6 +253,49 @@ async fn what_a_unit_costs_is_counted() {
     };
     assert_eq!(cost(1).await, (1, 4), "BEGIN, PREPARE, the statement, COMMIT");
     assert_eq!(cost(2).await, (1, 3), "prepared once");
+}
+
+/// `IF NOT EXISTS` looks at the name alone, and what a failed CREATE INDEX CONCURRENTLY leaves bears it for ever.
+#[tokio::test]
+async fn an_index_that_was_built_beforehand_is_taken_only_if_it_is_the_one_that_is_meant() {
+    static INDEXED: &[Migration] = &[
+        ITEMS[0],
+        Migration {
+            version: 2,
+            name: "0002_flags",
+            compatible_from: 1,
+            sql: "CREATE TABLE other (id ID PRIMARY KEY);
+                  CREATE INDEX IF NOT EXISTS item_flag ON item (flag);",
+        },
+    ];
+    static WHOLE: &[Migration] = &[ITEMS[0], Migration { compatible_from: 2, ..INDEXED[1] }];
+    for (list, beforehand, word) in [
+        (
+            INDEXED,
+            "CREATE INDEX item_flag ON item (flag);
+             UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'item_flag'::regclass;",
+            "CONCURRENTLY",
+        ),
+        (
+            WHOLE,
+            "CREATE INDEX item_flag ON item (flag);
+             UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'item_flag'::regclass;",
+            "CONCURRENTLY",
+        ),
+        (INDEXED, "CREATE UNIQUE INDEX item_flag ON item (flag);", "UNIQUE"),
+        (INDEXED, "CREATE INDEX item_flag ON guard (name);", "of the table item"),
+    ] {
+        let Some(stage) = PostgresDatabase::empty().await else { return };
+        let database = with_items(&stage).await;
+        stage.command(beforehand).await;
+        let fault = database.migrate(list).await.unwrap_err();
+        let DatabaseError::Migration(told) = &fault else { panic!("{fault}") };
+        for word in ["0002_flags", "DROP INDEX item_flag", word] {
+            assert!(told.contains(word), "{told}");
+        }
+        stage.command("DROP INDEX item_flag; CREATE INDEX item_flag ON item (flag)").await;
+        database.migrate(list).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{DatabaseError, Row, Sql, Value};
 
 /// `ID` must be spelled INTEGER: only `INTEGER PRIMARY KEY` makes the key the row id itself.
 static DIALECT: Dialect =
-    Dialect { id: "INTEGER", int: "INTEGER", bytes: "BLOB", table_suffix: " STRICT" };
+    Dialect { id: "INTEGER", int: "INTEGER", bytes: "BLOB", table_suffix: " STRICT", index: None };
 
 /// Lives as long as one closure runs once.
 pub(super) struct SqliteSession<'c> {

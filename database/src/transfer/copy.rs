@@ -1,13 +1,17 @@
 //! Rows out of one database and into another one: pages by the primary key, out of one snapshot, never more than a few in memory.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::TransferFault;
-use super::schema::{BLOCK, HISTORY, Table};
+use super::fence::{self, Engine};
+use super::schema::{BLOCK, GUARD, HISTORY, Table};
 use super::tally::TableTally;
+use super::{TransferFault, is_whole};
+use crate::job::{Kind, Session};
+use crate::migrate::{self, Migration};
 use crate::{Database, DatabaseError, Row, Sql, Value, clock};
 
 /// The most rows of a page.
@@ -24,14 +28,24 @@ struct Page {
     rows: Vec<Row>,
 }
 
-/// Copies every table but the history; what was read, table by table.
+/// Copies every table but the history; what was read, table by table. Refuses a source whose schema, at the moment of which it
+/// reads, is another one than `migrations` make.
 pub(super) async fn copy(
     source: &Database,
+    engine: Engine,
     target: &Database,
     tables: &Arc<[Table]>,
+    migrations: &'static [Migration],
 ) -> Result<Vec<TableTally>, TransferFault> {
     let (pages, mut arriving) = mpsc::channel(ON_THE_WAY);
-    let reading = read_all(source, tables, move |page| {
+    let begin = {
+        let tables = Arc::clone(tables);
+        move |session: &mut dyn Session| {
+            fence::hold_definitions(session, engine, &tables)?;
+            is_whole(session, migrations)
+        }
+    };
+    let reading = read_all(source, tables, begin, move |page| {
         let given_up = |_| DatabaseError::Unavailable("the target does not take more");
         pages.blocking_send(page).map_err(given_up)
     });
@@ -58,26 +72,32 @@ pub(super) async fn tally(
     database: &Database,
     tables: &Arc<[Table]>,
 ) -> Result<Vec<TableTally>, TransferFault> {
-    read_all(database, tables, |_| Ok(())).await
+    read_all(database, tables, |_| Ok(()), |_| Ok(())).await
 }
 
 /// One read for all tables: on either engine it sees one moment.
 async fn read_all(
     source: &Database,
     tables: &Arc<[Table]>,
+    mut begin: impl FnMut(&mut dyn Session) -> Result<(), TransferFault> + Send + 'static,
     mut take: impl FnMut(Page) -> Result<(), DatabaseError> + Send + 'static,
 ) -> Result<Vec<TableTally>, TransferFault> {
     let tables = Arc::clone(tables);
     let mut begun = false;
-    let unit = move |sql: &mut dyn Sql| {
-        if std::mem::replace(&mut begun, true) {
+    let unit = move |session: &mut dyn Session| {
+        if begun {
             // What was handed on cannot be taken back.
-            return Err(DatabaseError::Unavailable("reading met another process; try again"));
+            return Err(DatabaseError::Unavailable("reading met another process; try again").into());
         }
+        begin(session)?;
+        begun = true;
         let mut tallies = Vec::new();
         for (index, table) in tables.iter().enumerate() {
             let mut tally = TableTally::of(table.name);
-            walk(sql, table, |rows| {
+            walk(session, table, |mut rows| {
+                if table.name == GUARD {
+                    rows.retain(|row| !migrate::is_progress(row));
+                }
                 for row in &rows {
                     tally.add(row);
                 }
@@ -87,7 +107,7 @@ async fn read_all(
         }
         Ok(tallies)
     };
-    Ok(source.read(unit).await?)
+    source.submit(Kind::Read, Location::caller(), unit).await
 }
 
 fn walk(

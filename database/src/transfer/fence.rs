@@ -4,10 +4,12 @@
 //! unit can slip through: the definition of a trigger waits for writers that are under way, and later ones wait for it. Reads go on.
 //! What the fence means stands in the one row of the table `fence`, which a server reads before it migrates.
 
-use super::TransferFault;
+use std::sync::Arc;
+
 use super::schema::{FENCE, Table, quoted};
+use super::{TransferFault, is_whole};
 use crate::job::{Kind, Session};
-use crate::{Database, DatabaseError, DatabaseUrl, Sql, migrate};
+use crate::{Database, DatabaseError, DatabaseUrl, Migration, Sql, migrate};
 
 /// What a write meets.
 pub(crate) const FENCED: &str = "it is being moved to another place, or was";
@@ -127,34 +129,60 @@ pub(super) fn names(sql: &mut dyn Sql, engine: Engine) -> Result<Vec<String>, Da
 }
 
 /// Fences the source, or takes over the fence of a run that was broken off. A write that was under way is committed by then.
+///
+/// A migration is one as well: each of its steps first writes to `guard`. So what it has left there by now is seen here, which
+/// refuses, and its next step meets the fence.
 pub(super) async fn raise(
     source: &Database,
     engine: Engine,
-    tables: &[Table],
+    tables: &Arc<[Table]>,
+    migrations: &'static [Migration],
     peer: &str,
     holder: &str,
-) -> Result<(), DatabaseError> {
-    let names: Vec<&'static str> = tables.iter().map(|table| table.name).collect();
+) -> Result<(), TransferFault> {
+    let tables = Arc::clone(tables);
     let row = ["moving".into(), peer.into(), holder.into()];
     let unit = move |session: &mut dyn Session| {
-        if engine == Engine::Postgres {
-            let all: Vec<String> = names.iter().map(|name| quoted(name)).collect();
-            session
-                .define(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", all.join(", ")))?;
-        }
+        lock(session, engine, &tables, "SHARE ROW EXCLUSIVE")?;
+        is_whole(session, migrations)?;
         lift(session, engine)?;
         if engine == Engine::Postgres {
             session.define(REFUSE_ON_POSTGRES)?;
         }
-        for name in &names {
-            for definition in triggers(name, engine) {
+        for table in tables.iter() {
+            for definition in triggers(table.name, engine) {
                 session.define(&definition)?;
             }
         }
         session.execute(REMOVE, &[])?;
-        session.execute(PUT, &row).map(drop)
+        session.execute(PUT, &row)?;
+        Ok(())
     };
-    submit(source, unit).await
+    source.submit(Kind::Write, std::panic::Location::caller(), unit).await
+}
+
+/// Before the first query of a read: until its end nobody redefines a table, in a way that would show in what it reads. A table
+/// that PostgreSQL writes anew or truncates is empty to whoever looks at an earlier moment.
+pub(super) fn hold_definitions(
+    session: &mut dyn Session,
+    engine: Engine,
+    tables: &[Table],
+) -> Result<(), DatabaseError> {
+    lock(session, engine, tables, "ACCESS SHARE")
+}
+
+/// On SQLite the transaction is all that it takes.
+fn lock(
+    session: &mut dyn Session,
+    engine: Engine,
+    tables: &[Table],
+    mode: &str,
+) -> Result<(), DatabaseError> {
+    if engine == Engine::Sqlite {
+        return Ok(());
+    }
+    let all: Vec<String> = tables.iter().map(|table| quoted(table.name)).collect();
+    session.define(&format!("LOCK TABLE {} IN {mode} MODE", all.join(", ")))
 }
 
 fn triggers(name: &str, engine: Engine) -> Vec<String> {

@@ -16,10 +16,13 @@ use crate::{Database, DatabaseUrl, Options, machine};
 
 /// Writes a consistent copy of the database to the new file `to`, mode 0600; its size in bytes.
 ///
-/// SQLite's pages are copied as they are, a fence with them. PostgreSQL's rows are copied out of one snapshot, counted and compared.
+/// SQLite's pages are copied as they are, a fence and a half-done migration with them. PostgreSQL's rows are copied out of one
+/// snapshot, counted and compared.
 ///
 /// # Errors
-/// [`TransferFault::Refused`] when there is no such database or the file is there already.
+/// [`TransferFault::Refused`] when there is no such database or the file is there already. On PostgreSQL
+/// [`DatabaseError::TooNew`](crate::DatabaseError::TooNew) and [`DatabaseError::Unfinished`](crate::DatabaseError::Unfinished)
+/// where a newer build has changed the schema, or begun to.
 pub async fn backup(
     from: &DatabaseUrl,
     to: &Path,
@@ -107,7 +110,7 @@ async fn copy_rows(
     let target = Database::open(&DatabaseUrl::Sqlite(part.to_owned()), options).await?;
     let filled = async {
         make_schema(&target, tables, migrations).await?;
-        let read = copy::copy(&source.database, &target, tables).await?;
+        let read = copy::copy(&source.database, source.engine, &target, tables, migrations).await?;
         copy::compare(&read, &copy::tally(&target, tables).await?, "database and backup")
     };
     let outcome = filled.await;

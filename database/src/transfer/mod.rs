@@ -15,14 +15,17 @@ mod schema;
 mod tally;
 
 #[cfg(test)]
+#[macro_use]
 mod tests;
+#[cfg(test)]
+mod newer;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::migrate::{self, Migration};
-use crate::{Database, DatabaseError, DatabaseUrl, Options};
+use crate::{Database, DatabaseError, DatabaseUrl, Options, Sql};
 use fence::{Engine, State};
 pub(crate) use fence::{FENCED, found, heed};
 pub use file::backup;
@@ -103,6 +106,7 @@ impl Side {
 ///
 /// # Errors
 /// [`TransferFault::Refused`] for two equal places, a source that is absent or was moved already, and a target that is not empty.
+/// [`DatabaseError::TooNew`] and [`DatabaseError::Unfinished`] where a newer build has changed the source's schema, or begun to.
 pub async fn relocate(
     from: &DatabaseUrl,
     to: &DatabaseUrl,
@@ -153,7 +157,12 @@ async fn must_be_current(
     database: &Database,
     migrations: &'static [Migration],
 ) -> Result<(), TransferFault> {
-    if database.read(move |sql| migrate::is_current(sql, migrations)).await? {
+    database.read(move |sql| is_whole(sql, migrations)).await
+}
+
+/// Is the schema, at this moment, what `migrations` make, all of it and nothing else? Anything else would not arrive.
+fn is_whole(sql: &mut dyn Sql, migrations: &'static [Migration]) -> Result<(), TransferFault> {
+    if migrate::is_current(sql, migrations)? {
         return Ok(());
     }
     let message = "its schema is older than this build: start a server of this build on it first";
@@ -219,8 +228,10 @@ async fn fill(
     holder: &str,
 ) -> Result<Vec<TableTally>, TransferFault> {
     make_schema(&target.database, tables, migrations).await?;
-    fence::raise(&source.database, source.engine, tables, &absolute(&target.url), holder).await?;
-    let read = copy::copy(&source.database, &target.database, tables).await?;
+    let peer = absolute(&target.url);
+    fence::raise(&source.database, source.engine, tables, migrations, &peer, holder).await?;
+    let (from, to) = (&source.database, &target.database);
+    let read = copy::copy(from, source.engine, to, tables, migrations).await?;
     let (before, after) =
         tokio::join!(copy::tally(&source.database, tables), copy::tally(&target.database, tables));
     let before = before?;
@@ -237,7 +248,7 @@ async fn make_schema(
 ) -> Result<(), DatabaseError> {
     target.bring_up(migrations, migrate::prepare_copy).await?;
     let tables = Arc::clone(tables);
-    let clear = move |sql: &mut dyn crate::Sql| {
+    let clear = move |sql: &mut dyn Sql| {
         let copied = tables.iter().rev().filter(|table| table.name != schema::HISTORY);
         copied.into_iter().try_for_each(|table| sql.execute(table.clear, &[]).map(drop))
     };

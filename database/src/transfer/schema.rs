@@ -9,6 +9,8 @@ use crate::{DatabaseError, Sql, sqlite};
 
 /// Its rows are written by whoever migrates, on either side, and compared, never copied.
 pub(super) const HISTORY: &str = "migration";
+/// Its rows are copied but for those that say how far a migration has come: they stand for one side's schema.
+pub(super) const GUARD: &str = "guard";
 /// It stands for one side alone.
 pub(super) const FENCE: &str = "fence";
 

@@ -10,7 +10,7 @@ use crate::contract::postgres::PostgresDatabase;
 use crate::contract::{SqliteFile, Stage, open, until};
 use crate::{Database, DatabaseError, DatabaseUrl, Migration, Options, Sql, Value};
 
-static SCHEMA: &[Migration] = &[Migration {
+pub(super) static SCHEMA: &[Migration] = &[Migration {
     version: 1,
     compatible_from: 1,
     name: "0001_farm",
@@ -56,11 +56,11 @@ pairs! {
     a_row_that_was_changed_on_the_way_is_found_and_nothing_is_left,
 }
 
-fn tools() -> Options {
+pub(super) fn tools() -> Options {
     Options::for_tools()
 }
 
-async fn with_animals(stage: &impl Stage, count: i64) -> Database {
+pub(super) async fn with_animals(stage: &impl Stage, count: i64) -> Database {
     let database = open(stage).await;
     database.migrate(SCHEMA).await.unwrap();
     let fill = move |sql: &mut dyn Sql| {
@@ -81,7 +81,7 @@ fn add(sql: &mut dyn Sql, number: i64) -> Result<(), DatabaseError> {
     sql.execute(ADD, &[(number % 4).into(), name.into(), age.into(), photo.into()]).map(drop)
 }
 
-async fn all(database: &Database) -> Vec<Vec<Value>> {
+pub(super) async fn all(database: &Database) -> Vec<Vec<Value>> {
     let text = "SELECT farm, name, age, photo FROM animal";
     let rows = database.read(move |sql| sql.query(text, &[])).await.unwrap();
     let mut rows: Vec<Vec<Value>> = rows.iter().map(|row| row.values().to_vec()).collect();
@@ -97,12 +97,12 @@ async fn count(database: &Database) -> i64 {
     rows[0].int(0).unwrap()
 }
 
-async fn write(database: &Database, number: i64) -> Result<(), DatabaseError> {
+pub(super) async fn write(database: &Database, number: i64) -> Result<(), DatabaseError> {
     database.write(move |sql| add(sql, number)).await
 }
 
 /// A place where nothing has ever been, or nothing is left.
-async fn is_empty(stage: &impl Stage) -> bool {
+pub(super) async fn is_empty(stage: &impl Stage) -> bool {
     if let DatabaseUrl::Sqlite(path) = stage.url() {
         return !path.exists();
     }
@@ -215,8 +215,8 @@ async fn a_move_that_was_broken_off_leaves_two_databases_that_refuse_and_can_be_
     let (here, there) = (fence::Engine::of(&from.url()), fence::Engine::of(&to.url()));
     fence::claim(&target, there, &tables, "source", "first").await.unwrap();
     make_schema(&target, &tables, SCHEMA).await.unwrap();
-    fence::raise(&source, here, &tables, "target", "first").await.unwrap();
-    copy::copy(&source, &target, &tables).await.unwrap();
+    fence::raise(&source, here, &tables, SCHEMA, "target", "first").await.unwrap();
+    copy::copy(&source, here, &target, &tables, SCHEMA).await.unwrap();
     // Here it is killed.
     for database in [&source, &target] {
         let refused = database.migrate(SCHEMA).await;
@@ -244,8 +244,8 @@ async fn a_row_that_was_changed_on_the_way_is_found_and_nothing_is_left(
     let target = super::Side::open(&to.url(), &tools()).await.unwrap();
     fence::claim(&target.database, target.engine, &tables, "source", "it").await.unwrap();
     make_schema(&target.database, &tables, SCHEMA).await.unwrap();
-    fence::raise(&source, side.engine, &tables, "target", "it").await.unwrap();
-    let read = copy::copy(&source, &target.database, &tables).await.unwrap();
+    fence::raise(&source, side.engine, &tables, SCHEMA, "target", "it").await.unwrap();
+    let read = copy::copy(&source, side.engine, &target.database, &tables, SCHEMA).await.unwrap();
     let tamper = "UPDATE animal SET age = 99 WHERE name = 'B7-ä'";
     assert_eq!(target.database.write(move |sql| sql.execute(tamper, &[])).await, Ok(1));
     let after = copy::tally(&target.database, &tables).await.unwrap();
