@@ -105,6 +105,31 @@ async fn a_postgres_that_says_nothing_keeps_nobody_waiting() {
     until(200, || web.refresh(&token)).await;
 }
 
+/// A server that answers, and has no connection to spare: for this role here, as with `max_connections` for everybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_without_room_for_a_connection_is_answered_503_and_is_not_away() {
+    let Some(cluster) = Cluster::start("a_postgres_without_room", &[]) else { return };
+    cluster.execute("CREATE ROLE few LOGIN CREATEDB").await;
+    let realm =
+        Realm::start_at(AUTH_SERVER, &cluster.url().replace("postgres@", "few@"), &[]).await;
+    let (web, http, ready) = (realm.web(), Http::new(), format!("{}/readyz", realm.issuer));
+    let token = realm.tokens("openid", "kept").await.member("refresh_token");
+    cluster.execute("ALTER ROLE few CONNECTION LIMIT 0").await;
+    let hang_up =
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'few'";
+    cluster.execute(hang_up).await;
+    for _ in 0..16 {
+        in_time(web.refresh(&token)).await.is_temporarily_unavailable();
+    }
+    in_time(http.get(&ready)).await.expect(503);
+    cluster.execute("ALTER ROLE few CONNECTION LIMIT -1").await;
+    until(200, || web.refresh(&token)).await;
+    until(200, || async { http.get(&ready).await }).await;
+    let log = realm.log();
+    assert!(log.contains("the database server refuses a connection"), "{log}");
+    assert!(!log.contains("the database server is away"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resource_server_without_postgres_checks_tokens_and_answers_503_where_it_needs_rows() {
     let Some(cluster) = Cluster::start("a_resource_server_without_postgres", &[]) else { return };
