@@ -92,7 +92,7 @@ impl Lifecycle {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is about to stop: "not ready", and connections end with their next answer.
+    /// Whether it is about to stop: "not ready".
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

@@ -90,7 +90,7 @@ impl App {
         })
     }
 
-    /// From now on the server is about to stop: `/readyz` says so, and answers close their connections.
+    /// From now on the server is about to stop: `/readyz` says so.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }

@@ -2,10 +2,11 @@
 //!
 //! `HttpServer` of actix-web would do this, but over streams of its own; only who owns the stream can time every head and every answer.
 
-use std::future::{Future, ready};
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -24,7 +25,8 @@ use actix_web::rt::net::TcpStream;
 use rustls::ServerConfig;
 
 use crate::connections::{Connections, Seat};
-use crate::patience::{Paced, Transport, marked};
+use crate::patience::{Closing, Paced, Transport, marked};
+use crate::workers::{End, Stage};
 
 /// Where the library logs, as errors, whatever a stranger sends that is no HTTP. The access log has what was answered.
 pub(crate) const LOG_TARGET: &str = "actix_http";
@@ -46,6 +48,8 @@ pub(crate) struct Door {
     pub(crate) head_timeout: Duration,
     /// Who has how many.
     pub(crate) connections: Arc<Connections>,
+    /// How far the listener is on its way to its end.
+    pub(crate) end: End,
 }
 
 impl Door {
@@ -104,14 +108,21 @@ impl Door {
     }
 
     fn guest<T: Transport>(&self, stream: T, seat: Seat, peer: SocketAddr) -> Guest<T> {
-        (Paced::new(stream, self.head_timeout, seat), Some(peer))
+        (Paced::new(stream, self.head_timeout, self.closing(), seat), Some(peer))
+    }
+
+    fn closing(&self) -> Closing {
+        let mut stage = self.end.stage.subscribe();
+        Box::pin(async move { drop(stage.wait_for(|stage| *stage >= Stage::Leaving).await) })
     }
 }
 
-/// Speaks HTTP/1.1 with guests and hands their requests to `app`. When `stopping` ends, idle connections do, and others with their answer.
-pub(crate) fn http<T, A, F, B, S>(
+/// Speaks HTTP/1.1 with guests and hands their requests to `app`. Once `is_closed` says that the listener is, answers say
+/// that their connections end. At a stop the streams end: the library's own
+/// `graceful_shutdown_signal` would close on a request that is read but not begun.
+pub(crate) fn http<T, A, F, B>(
     app: A,
-    stopping: impl Fn() -> S + 'static,
+    is_closed: Arc<AtomicBool>,
 ) -> impl ServiceFactory<Guest<T>, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     T: Transport + 'static,
@@ -124,7 +135,6 @@ where
             InitError = (),
         > + 'static,
     B: MessageBody + 'static,
-    S: Future<Output = ()> + 'static,
 {
     // What host and scheme requests came to is a matter of settings, not of the connection: the default says nothing.
     let app = map_config(app, |()| AppConfig::default());
@@ -133,9 +143,8 @@ where
         // Each head is timed by the pace of its connection, the first one too.
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .graceful_shutdown_signal(stopping)
         .on_connect_ext(|stream: &Paced<T>, extensions| {
             extensions.insert(stream.pace());
         })
-        .h1(marked(app))
+        .h1(marked(app, is_closed))
 }

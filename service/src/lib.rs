@@ -18,3 +18,4 @@ pub mod requests;
 pub mod settings;
 pub mod tls;
 pub mod unread;
+mod workers;

@@ -1,34 +1,43 @@
 //! Listening: sockets that are bound early, connections that end in time, and a stop that answers what is in flight.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix_http::Request;
-use actix_service::{IntoServiceFactory, ServiceFactoryExt as _};
+use actix_http::error::DispatchError;
+use actix_service::ServiceFactoryExt as _;
 use actix_tls::accept::max_concurrent_tls_connect;
 use actix_web::body::MessageBody;
-use actix_web::dev::{
-    AppConfig, Server, ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse,
-};
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
+use actix_web::rt::net;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, Error};
 use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use crate::connections::Connections;
 use crate::entrance::{self, Door};
 use crate::unread;
+use crate::workers::{Arrival, End, Stage, Workers};
 
-/// What the threads of a listener are called.
-const NAME: &str = "http";
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
-/// Seconds in which requests in flight are answered at a stop.
-const STOP_SECONDS: u64 = 10;
+/// In which requests in flight are answered at a stop.
+const STOP: Duration = Duration::from_secs(10);
+/// In which a connection may still bring a request after the listener is closed. Whoever uses it is told by the answer that it closes;
+/// so the rest is idle, and will hardly begin one in the very moment in which it is closed.
+const GRACE: Duration = Duration::from_secs(1);
+/// Handshakes that have begun are completed for so long while the listener closes: a few times what a proxy nearby needs. Who begins
+/// one in this time waits for a second, so it is short.
+const HANDSHAKES: Duration = Duration::from_millis(10);
+/// How long nobody is let in when there are no more files, or the like.
+const BACKOFF: Duration = Duration::from_millis(500);
 /// Connections to the metrics: a few collectors ask now and then.
 const METRICS_CONNECTIONS: usize = 64;
 /// For one of their heads.
@@ -48,20 +57,35 @@ pub struct Limits {
 /// One listener with its workers. Dropping it does not stop it: call [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Serving {
-    handle: ServerHandle,
-    ended: JoinHandle<io::Result<()>>,
+    stage: watch::Sender<Stage>,
+    accepting: JoinHandle<()>,
+    stopping: Stopping,
+}
+
+/// How long a stop may take.
+#[derive(Clone, Copy, Debug)]
+struct Stopping {
+    /// Until idle connections end.
+    grace: Duration,
+    /// Until all others do.
+    all: Duration,
 }
 
 impl Serving {
-    fn start(server: Server) -> Self {
-        Self { handle: server.handle(), ended: tokio::spawn(server) }
-    }
-
-    /// Takes no more connections, answers what is in flight (10 s at most) and ends. `Err` if the listener had ended with a fault.
-    pub async fn stop(self) -> io::Result<()> {
-        self.handle.stop(true).await;
-        // A task that was aborted has no outcome, and none that would matter at a stop.
-        self.ended.await.unwrap_or(Ok(()))
+    /// Loses no request: whoever waits at the door is let in, and whoever comes later is refused by the system, so that it may go
+    /// elsewhere; what is asked within a second is answered; then idle connections are closed, and what is in flight is answered
+    /// (10 s at most, all in all). As soon as the listener is closed, answers say that their connections are, too. `Err` if it had failed.
+    pub async fn stop(mut self) -> io::Result<()> {
+        let Stopping { grace, all } = self.stopping;
+        for (next, lasts) in [(Stage::Closing, grace), (Stage::Leaving, all.saturating_sub(grace))]
+        {
+            self.stage.send_replace(next);
+            if let Ok(ended) = timeout(lasts, &mut self.accepting).await {
+                return ended.map_err(io::Error::other);
+            }
+        }
+        self.stage.send_replace(Stage::Over);
+        self.accepting.await.map_err(io::Error::other)
     }
 }
 
@@ -97,13 +121,21 @@ where
 {
     let bounds = Bounds {
         workers: limits.workers,
-        connections: limits.max_connections.div_ceil(limits.workers.max(1)),
-        stop_seconds: STOP_SECONDS,
+        connections: limits.max_connections,
+        stopping: Stopping { grace: GRACE, all: STOP },
     };
     // A worker in which as many handshakes hang as may take place at once takes nobody else: the seats of connections are the limit.
     max_concurrent_tls_connect(bounds.connections);
     let head_timeout = Duration::from_secs(limits.head_timeout);
-    run(app, listener, tls, &bounds, Door { head_timeout, connections })
+    let door = Door { head_timeout, connections, end: End::new() };
+    match tls {
+        None => run(listener, &bounds, door.end.clone(), move || {
+            door.plain().and_then(entrance::http(app(), door.end.is_closed.clone()))
+        }),
+        Some(config) => run(listener, &bounds, door.end.clone(), move || {
+            door.tls(config.clone()).and_then(entrance::http(app(), door.end.is_closed.clone()))
+        }),
+    }
 }
 
 /// Serves `routes` to those who collect metrics: one worker, few connections, no TLS.
@@ -112,55 +144,133 @@ pub fn serve_metrics(
     routes: impl Fn(&mut ServiceConfig) + Send + Clone + 'static,
 ) -> io::Result<Serving> {
     let app = move || App::new().wrap(from_fn(unread::close)).configure(routes.clone());
-    let bounds = Bounds { workers: 1, connections: METRICS_CONNECTIONS, stop_seconds: 1 };
+    let bounds = Bounds {
+        workers: 1,
+        connections: METRICS_CONNECTIONS,
+        stopping: Stopping { grace: Duration::ZERO, all: Duration::from_secs(1) },
+    };
     let connections = Connections::new(0, Vec::new());
-    run(app, listener, None, &bounds, Door { head_timeout: METRICS_HEAD_TIMEOUT, connections })
+    let door = Door { head_timeout: METRICS_HEAD_TIMEOUT, connections, end: End::new() };
+    run(listener, &bounds, door.end.clone(), move || {
+        door.plain().and_then(entrance::http(app(), door.end.is_closed.clone()))
+    })
 }
 
 /// How much a listener takes on.
 struct Bounds {
     workers: usize,
-    /// Of one worker.
+    /// At the same time, over all workers.
     connections: usize,
-    stop_seconds: u64,
+    stopping: Stopping,
 }
 
-fn run<A, F, B>(
-    app: impl Fn() -> A + Send + Clone + 'static,
+fn run<S>(
     listener: TcpListener,
-    tls: Option<ServerConfig>,
     bounds: &Bounds,
-    door: Door,
+    end: End,
+    make: impl Fn() -> S + Send + Clone + 'static,
 ) -> io::Result<Serving>
 where
-    A: IntoServiceFactory<F, Request>,
-    F: ServiceFactory<
-            Request,
-            Config = AppConfig,
-            Response = ServiceResponse<B>,
-            Error = Error,
+    S: ServiceFactory<
+            net::TcpStream,
+            Config = (),
+            Response = (),
+            Error = DispatchError,
             InitError = (),
         > + 'static,
-    B: MessageBody + 'static,
 {
-    let server = Server::build()
-        .workers(bounds.workers)
-        .worker_max_blocking_threads(1)
-        .max_concurrent_connections(bounds.connections)
-        .disable_signals()
-        .shutdown_timeout(bounds.stop_seconds);
-    let signal = server.graceful_shutdown_signal();
-    let stopping = move || {
-        let signal = signal.clone();
-        async move { signal.notified().await }
-    };
-    let bound = match tls {
-        None => server.listen(NAME, listener, move || {
-            door.plain().and_then(entrance::http(app(), stopping.clone()))
-        }),
-        Some(config) => server.listen(NAME, listener, move || {
-            door.tls(config.clone()).and_then(entrance::http(app(), stopping.clone()))
-        }),
-    };
-    Ok(Serving::start(bound?.run()))
+    let listener = net::TcpListener::from_std(listener)?;
+    let workers = Workers::start(bounds.workers, &make, &end)?;
+    let places = Arc::new(Semaphore::new(bounds.connections));
+    let stage = end.stage.clone();
+    let accepting = tokio::spawn(accept(listener, workers, places, end));
+    Ok(Serving { stage, accepting, stopping: bounds.stopping })
 }
+
+/// Lets connections in until the listener is to close, then who waits already; returns when all of them have ended.
+async fn accept(
+    listener: net::TcpListener,
+    mut workers: Workers,
+    places: Arc<Semaphore>,
+    end: End,
+) {
+    let mut stages = end.stage.subscribe();
+    tokio::select! {
+        biased;
+        _ = stages.wait_for(|stage| *stage != Stage::Open) => {}
+        () = let_in(&listener, &mut workers, Some(&places)) => {}
+    }
+    hear_no_more(&listener);
+    // Who has no place waits no longer, as nobody comes after them: they are no more than the backlog holds.
+    tokio::select! {
+        () = let_in(&listener, &mut workers, None) => {}
+        () = sleep(HANDSHAKES) => {}
+    }
+    match listener.into_std() {
+        Ok(listener) => {
+            while let Ok((stream, _)) = listener.accept() {
+                serve_one(&mut workers, stream, None);
+            }
+        }
+        Err(error) => log::error!(error:%; "the listener closes at once"),
+    }
+    // Not earlier: who is told to connect again finds the listener closed, not closing.
+    end.is_closed.store(true, Ordering::Relaxed);
+    workers.end().await;
+}
+
+/// Lets one after the other in, each when there is a place for it. Never returns; may be dropped at any time.
+async fn let_in(
+    listener: &net::TcpListener,
+    workers: &mut Workers,
+    places: Option<&Arc<Semaphore>>,
+) {
+    loop {
+        let place = match places {
+            None => None,
+            // The semaphore is never closed.
+            Some(places) => places.clone().acquire_owned().await.ok(),
+        };
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => serve_one(workers, stream, place),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                log::error!(error:%; "no connection can be accepted");
+                sleep(BACKOFF).await;
+            }
+        }
+    }
+}
+
+fn serve_one(workers: &mut Workers, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+    match stream.set_nonblocking(true) {
+        Ok(()) => workers.serve(Arrival { stream, place }),
+        Err(error) => log::error!(error:%; "a connection cannot be served"),
+    }
+}
+
+/// Whether only the connection failed that would have been the next one.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// From now on the system begins no handshake and ends those that have begun. A listener that is closed at once resets who is between
+/// the last look at it and its end, and has perhaps asked already; who is not heard asks again, and is refused then.
+#[cfg(target_os = "linux")]
+fn hear_no_more(listener: &net::TcpListener) {
+    use socket2::{SockFilter, SockRef};
+    // A program for the kernel, over a TCP segment: its flags, at byte 13; if SYN is among them keep nothing of it, else all.
+    let program = [
+        SockFilter::new(0x30, 0, 0, 13),
+        SockFilter::new(0x45, 0, 1, 0x02),
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    if let Err(error) = SockRef::from(listener).attach_filter(&program) {
+        log::debug!(error:%; "the listener closes without a filter");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hear_no_more(_: &net::TcpListener) {}

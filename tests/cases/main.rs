@@ -30,4 +30,5 @@ mod rfc8414;
 mod rfc9068;
 mod schema;
 mod slow;
+mod stopping;
 mod throttling;

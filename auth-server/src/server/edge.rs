@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{
     self, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -51,9 +50,6 @@ pub(super) async fn edge(
             put_headers(response.headers_mut(), app.settings.issuer.is_https());
             if let Ok(id) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(X_REQUEST_ID, id);
-            }
-            if lifecycle.is_draining() {
-                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
             Ok(response)
         })

@@ -62,7 +62,7 @@ impl Running {
         }
     }
 
-    /// Says "not ready", drains, answers what is in flight (10 s at most) and ends.
+    /// Says "not ready", drains, and ends as [`Serving::stop`] does: without losing a request.
     pub async fn stop(self) {
         self.lifecycle.drain();
         // A balancer needs this long to notice; until then requests still come, and are answered.

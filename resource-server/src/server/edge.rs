@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -71,9 +70,6 @@ pub async fn edge(
                     STRICT_TRANSPORT_SECURITY,
                     HeaderValue::from_static("max-age=31536000"),
                 );
-            }
-            if app.is_draining() {
-                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
             Ok(response)
         })

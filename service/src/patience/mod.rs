@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use answers::marked;
-pub(crate) use stream::{Paced, Transport};
+pub(crate) use stream::{Closing, Paced, Transport};
 
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 32 * 1_024;
@@ -120,6 +120,16 @@ impl Pace {
             *self.reader.borrow_mut() = Some(reader.clone());
         }
         is_deaf
+    }
+
+    /// Whether nothing is under way: no head has begun, and the last answer is taken. If something is, `reader` is woken when it ends.
+    fn is_at_rest(&self, reader: &Waker) -> bool {
+        let is_at_rest = matches!(self.phase.get(), Phase::Silent | Phase::Idle)
+            && self.answer_until.get().is_none();
+        if !is_at_rest {
+            *self.reader.borrow_mut() = Some(reader.clone());
+        }
+        is_at_rest
     }
 
     /// So many bytes were read.
@@ -300,6 +310,21 @@ mod tests {
         assert_eq!(pace.overdue(start + ANSWER_TIMEOUT + SECOND * 2), Some(Overdue::Answer));
         pace.flushed();
         assert_eq!(pace.deadline(), None);
+    }
+
+    #[test]
+    fn a_connection_rests_before_and_between_requests_only() {
+        let (pace, start) = pace();
+        assert!(pace.is_at_rest(Waker::noop()));
+        pace.received(20, || start);
+        assert!(!pace.is_at_rest(Waker::noop()), "a head has begun");
+        pace.asked(false);
+        assert!(!pace.is_at_rest(Waker::noop()), "a request is being answered");
+        pace.stuck(|| start);
+        pace.answered();
+        assert!(!pace.is_at_rest(Waker::noop()), "the answer is not taken");
+        pace.flushed();
+        assert!(pace.is_at_rest(Waker::noop()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,6 +12,7 @@ use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::Date;
 use actix_web::rt::net::TcpStream;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -48,8 +50,13 @@ pub(crate) struct Paced<T> {
     timer: Pin<Box<Sleep>>,
     is_armed: bool,
     is_leaving: bool,
+    /// Ends when connections are to, unless a request is under way. None once it has.
+    closing: Option<Closing>,
     _seat: Seat,
 }
+
+/// Ends when connections that wait for a next request are to end.
+pub(crate) type Closing = Pin<Box<dyn Future<Output = ()>>>;
 
 impl<T> fmt::Debug for Paced<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,8 +65,9 @@ impl<T> fmt::Debug for Paced<T> {
 }
 
 impl<T: Transport> Paced<T> {
-    /// From now on the client has `head_timeout` for each head. The place of the connection is given back with the stream.
-    pub(crate) fn new(transport: T, head_timeout: Duration, seat: Seat) -> Self {
+    /// From now on the client has `head_timeout` for each head. After `closing` the connection ends as soon as no request is under
+    /// way. Its place is given back with the stream.
+    pub(crate) fn new(transport: T, head_timeout: Duration, closing: Closing, seat: Seat) -> Self {
         let now = Instant::now();
         Self {
             transport,
@@ -67,6 +75,7 @@ impl<T: Transport> Paced<T> {
             timer: Box::pin(sleep_until(now)),
             is_armed: false,
             is_leaving: false,
+            closing: Some(closing),
             _seat: seat,
         }
     }
@@ -93,6 +102,24 @@ impl<T: Transport> Paced<T> {
             }
         }
         None
+    }
+
+    /// Whether the connection is over, since the server ends and not a byte of a next request has come. If not, the task of
+    /// `context` is woken when it may be.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        if let Some(closing) = &mut self.closing {
+            if closing.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            self.closing = None;
+        }
+        self.pace.is_at_rest(context.waker()) && !self.has_more()
+    }
+
+    /// Whether bytes have come of which the runtime has not heard yet; it will, and wakes who reads.
+    fn has_more(&self) -> bool {
+        let socket = SockRef::from(self.transport.tcp());
+        socket.peek(&mut [MaybeUninit::uninit()]).is_ok_and(|bytes| bytes > 0)
     }
 
     /// After nothing could be written: an error as soon as the client has not taken its answer in time.
@@ -194,6 +221,8 @@ impl<T: Transport> AsyncRead for Paced<T> {
             }
         }
         match this.overdue(context) {
+            // As if the client had closed: what is still to be written is.
+            None if this.is_over(context) => Poll::Ready(Ok(())),
             None => Poll::Pending,
             // To a client that asked nothing there is nothing to answer: the stream ends.
             Some(Overdue::Anything) => Poll::Ready(Ok(())),
