@@ -234,6 +234,8 @@ async fn a_stop_answers_what_is_under_way() {
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     server.signal("TERM");
     let server = server.until_logged("stopping").await;
+    // From the end of the listener on, answers say that their connections end.
+    while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {}
     stream.write_all(body.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
