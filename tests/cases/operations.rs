@@ -9,6 +9,7 @@ use auth_server::store::StoreError;
 use auth_server::store::purge::Table;
 use auth_server::{Ports, SeededRandom};
 use database::{Sql, Statistics};
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tests::background;
 use tests::browser::Browser;
@@ -205,27 +206,37 @@ async fn a_full_queue_answers_503_with_retry_after() {
         Engine::Postgres => world.auth.running.app().settings.postgres.connections.div_ceil(2),
     };
     let at_the_door = Arc::new(AtomicUsize::new(0));
-    let mut before = 0;
-    // Each writer stops at the door; whatever comes behind them waits in the queue until that is full.
-    loop {
-        let refused = database.statistics().refused;
-        if at_the_door.load(Ordering::Relaxed) < writers {
-            before = refused;
-        } else if refused > before {
-            break;
-        }
+    let stop = || {
         let (queue, door, at_the_door) = (database.clone(), door.clone(), at_the_door.clone());
         let work = move |_: &mut dyn Sql| {
             at_the_door.fetch_add(1, Ordering::Relaxed);
             drop(door.lock().map(|door| door.recv()));
             Ok::<_, StoreError>(())
         };
-        background::start(async move { drop(queue.write(work).await) });
-        tokio::task::yield_now().await;
+        Box::pin(async move { queue.write(work).await })
+    };
+    // Each writer stops at the door.
+    let mut waiting: Vec<_> = (0..writers).map(|_| stop()).collect();
+    for one in &mut waiting {
+        assert!(one.as_mut().now_or_never().is_none(), "it has a place");
+    }
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let stopped = tokio::time::timeout(Duration::from_secs(60), async {
+        while at_the_door.load(Ordering::Relaxed) < writers {
+            interval.tick().await;
+        }
+    });
+    assert!(stopped.await.is_ok(), "every writer comes to the door");
+    // Nobody takes a job any more: whatever comes now waits in the queue until that is full.
+    loop {
+        let mut one = stop();
+        if one.as_mut().now_or_never().is_some() {
+            break;
+        }
+        waiting.push(one);
     }
     web.refresh(&token).await.is_temporarily_unavailable();
     drop(open);
-    let mut interval = tokio::time::interval(Duration::from_millis(20));
     let answered = tokio::time::timeout(Duration::from_secs(60), async {
         while web.refresh(&token).await.status != 200 {
             interval.tick().await;
