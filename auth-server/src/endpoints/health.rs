@@ -1,10 +1,13 @@
 //! `/healthz`: the process is alive. `/readyz`: it can do its work now. Neither says in public what is wrong: the log does.
 
 use actix_web::HttpResponse;
+use actix_web::http::header::RETRY_AFTER as RETRY_AFTER_HEADER;
 use actix_web::web::Data;
 use serde_json::json;
 
 use crate::app::{App, Lifecycle};
+use crate::error::RETRY_AFTER;
+use crate::freshness::PATIENCE;
 use crate::store::{StoreError, epochs};
 
 /// Alive.
@@ -19,11 +22,15 @@ pub async fn healthz() -> HttpResponse {
 
 /// Whether a balancer should send requests here.
 pub async fn readyz(app: Data<App>, lifecycle: Data<Lifecycle>) -> HttpResponse {
-    match obstacle(&app, &lifecycle).await {
+    // Who asks wants to know now: a database that says nothing is an answer too.
+    let obstacle = tokio::time::timeout(PATIENCE, obstacle(&app, &lifecycle)).await;
+    match obstacle.unwrap_or(Some("the database does not answer in time")) {
         None => HttpResponse::Ok().json(json!({ "status": "ready" })),
         Some(why) => {
             log::warn!(why; "not ready");
-            HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready" }))
+            HttpResponse::ServiceUnavailable()
+                .insert_header((RETRY_AFTER_HEADER, RETRY_AFTER.to_string()))
+                .json(json!({ "status": "not ready" }))
         }
     }
 }

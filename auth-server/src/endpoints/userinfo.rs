@@ -170,7 +170,7 @@ async fn person_of(
         .read(move |sql| match issued::origin(sql, &token, now)? {
             Some(Origin::Person(account)) => accounts::find(sql, account),
             // A client's own token is about nobody.
-            Some(Origin::Client) | None => Ok(None),
+            Some(Origin::Client(_)) | None => Ok(None),
         })
         .await
         .map_err(|error: StoreError| error)?;

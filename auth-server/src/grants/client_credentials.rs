@@ -9,7 +9,8 @@ use super::{GrantContext, TokenResponse};
 use crate::domain::audience::{issuer_scope, one_resource};
 use crate::error::TokenError;
 use crate::params::Params;
-use crate::tokens::{access_token, opaque};
+use crate::tokens::access_token;
+use crate::tokens::opaque::{self, Source};
 
 /// What the client sends.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub fn redeem(ctx: GrantContext<'_>, request: &Request) -> Result<TokenResponse,
     let scope = scope(&ctx.client.metadata.scope, request.scope.as_ref())?;
     let target = ctx.target(&scope, &[], request.resource.as_deref())?;
     let (app, id) = (ctx.app, ctx.client.id());
+    let source = Source::Client { epoch: ctx.client.epoch };
     let claims = AccessTokenClaims {
         iss: app.settings.issuer.clone(),
         // "In cases of access tokens obtained through grants where no resource owner is involved, [..] the value of "sub" SHOULD correspond
@@ -50,7 +52,7 @@ pub fn redeem(ctx: GrantContext<'_>, request: &Request) -> Result<TokenResponse,
         exp: ctx.now.plus(target.lifetime),
         iat: ctx.now,
         nbf: None,
-        jti: opaque::jti(&app.vault, None, &*app.random),
+        jti: opaque::jti(&app.vault, source, &*app.random),
         auth_time: None,
         acr: None,
         cnf: None,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use database::Sql;
-use shared_types::UnixSeconds;
+use shared_types::{AccessTokenClaims, UnixSeconds};
 
 use crate::app::App;
 use crate::domain::grant::Grant;
@@ -13,7 +13,7 @@ use crate::domain::registry::Registry;
 use crate::domain::row_id::RowId;
 use crate::domain::secret::constant_time_eq;
 use crate::store::{StoreError, denied_tokens, grants};
-use crate::tokens::opaque::{self, OpaqueKind};
+use crate::tokens::opaque::{self, OpaqueKind, Source};
 use crate::tokens::verified::VerifiedToken;
 
 /// What an access token that counts came from.
@@ -21,8 +21,8 @@ use crate::tokens::verified::VerifiedToken;
 pub enum Origin {
     /// What the person of this account allowed; it lives.
     Person(RowId),
-    /// The client itself, which the registry has to know still.
-    Client,
+    /// The client itself, which the registry has to know still: at this epoch, if the token says at which.
+    Client(Option<i64>),
 }
 
 /// What `token` came from: `None` if it was given back, or if that has ended. For use within a read, so that whatever is read besides was
@@ -33,14 +33,24 @@ pub fn origin(
     now: UnixSeconds,
 ) -> Result<Option<Origin>, StoreError> {
     let claims = &token.claims;
-    let Some(grant) = token.grant else {
-        let own = claims.sub.as_str() == claims.client_id.as_str();
-        let counts = own && !denied_tokens::is_denied(sql, &claims.jti)?;
-        return Ok(counts.then_some(Origin::Client));
+    let grant = match token.source {
+        Some(Source::Grant(grant)) => grant,
+        Some(Source::Client { epoch }) => return of_client(sql, claims, Some(epoch)),
+        None => return of_client(sql, claims, None),
     };
     let vouched = grants::vouches(sql, grant, &claims.jti, now)?
         .filter(|by| by.client_id == claims.client_id && by.subject == claims.sub);
     Ok(vouched.map(|by| Origin::Person(by.account_id)))
+}
+
+fn of_client(
+    sql: &mut dyn Sql,
+    claims: &AccessTokenClaims,
+    epoch: Option<i64>,
+) -> Result<Option<Origin>, StoreError> {
+    let own = claims.sub.as_str() == claims.client_id.as_str();
+    let counts = own && !denied_tokens::is_denied(sql, &claims.jti)?;
+    Ok(counts.then_some(Origin::Client(epoch)))
 }
 
 /// An access token of ours that counts: signed, not expired, not given back, and what it came from still lives.
@@ -58,9 +68,15 @@ pub async fn live_access_token(
         None => false,
         Some(Origin::Person(_)) => true,
         // It ends with the client, and when the operator revokes the client's tokens.
-        Some(Origin::Client) => registry
-            .client(&token.claims.client_id)
-            .is_some_and(|client| token.claims.iat >= client.tokens_not_before),
+        Some(Origin::Client(epoch)) => {
+            registry.client(&token.claims.client_id).is_some_and(|client| match epoch {
+                // Whoever has moved it has ended what came before, whatever the clocks say of two instances. A later one comes from an
+                // instance whose picture is younger than ours.
+                Some(epoch) => epoch >= client.epoch,
+                // Builds before this one gave out tokens that do not say.
+                None => token.claims.iat >= client.tokens_not_before,
+            })
+        }
     };
     Ok(counts.then_some(token))
 }

@@ -22,7 +22,7 @@ use crate::domain::secret::PlainSecret;
 use crate::error::TokenError;
 use crate::log_format::security_event;
 use crate::params::Params;
-use crate::tokens::opaque::{self, Opaque, OpaqueKind};
+use crate::tokens::opaque::{self, Opaque, OpaqueKind, Source};
 use crate::tokens::{access_token, id_token};
 
 /// What a grant works with. `now` was read once, so everything in an answer agrees.
@@ -150,7 +150,7 @@ impl GrantContext<'_> {
             exp,
             iat: now,
             nbf: None,
-            jti: opaque::jti(&self.app.vault, Some(grant.id), &*self.app.random),
+            jti: opaque::jti(&self.app.vault, Source::Grant(grant.id), &*self.app.random),
             auth_time: Some(parties.auth_time),
             acr: Some(parties.acr.clone()),
             cnf: None,

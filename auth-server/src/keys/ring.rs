@@ -60,8 +60,8 @@ pub enum VerifyFault {
 pub struct Proven {
     /// The payload.
     pub payload: Vec<u8>,
-    /// The epoch of the keys that proved it. While [`KeyRing::epoch`] is this one, no key has changed its state.
-    pub epoch: i64,
+    /// Which reading of the keys proved it. While [`KeyRing::reading`] is this one, no key has changed its state.
+    pub reading: u64,
 }
 
 /// What `GET /jwks.json` answers.
@@ -75,11 +75,17 @@ pub struct PublishedJwks {
 
 /// The keys of this instance.
 #[derive(Debug)]
-pub struct KeyRing(RwLock<Arc<Snapshot>>);
+pub struct KeyRing {
+    current: RwLock<Arc<Snapshot>>,
+    /// One reload after the other.
+    reloading: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug)]
 struct Snapshot {
     epoch: i64,
+    /// Counts what this process has read. A database that was restored to an earlier moment gives an epoch a second time, with other keys.
+    reading: u64,
     by_kid: HashMap<KeyId, RingKey>,
     signing: Vec<Signer>,
     jwks: Arc<PublishedJwks>,
@@ -115,24 +121,30 @@ impl KeyRing {
     /// Reads and parses every key.
     pub async fn load(database: &Database, vault: &Vault) -> Result<Self, StoreError> {
         let nothing = HashMap::new();
-        Ok(Self(RwLock::new(Arc::new(read(database, vault, &nothing).await?))))
+        let first = read(database, vault, &nothing, 0).await?;
+        let (current, reloading) = (RwLock::new(Arc::new(first)), tokio::sync::Mutex::default());
+        Ok(Self { current, reloading })
     }
 
-    /// Takes over what has changed; key pairs that are known already are not parsed again.
+    /// Takes over what the database has now, also where that is older than what was here: then it was restored, and what it does not know
+    /// must not sign. Key pairs that are known already are not parsed again.
     pub async fn reload(&self, database: &Database, vault: &Vault) -> Result<(), StoreError> {
+        // Two at once could overtake each other, and the older reading would stay.
+        let _one_at_a_time = self.reloading.lock().await;
         let known = self.snapshot();
-        let fresh = read(database, vault, &known.by_kid).await?;
-        let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // Two reloads may overtake each other; an older picture never replaces a newer one.
-        if fresh.epoch >= slot.epoch {
-            *slot = Arc::new(fresh);
-        }
+        let fresh = read(database, vault, &known.by_kid, known.reading + 1).await?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(())
     }
 
     /// The epoch that the keys were read at.
     pub fn epoch(&self) -> i64 {
         self.snapshot().epoch
+    }
+
+    /// Which reading of the keys stands: another number after each [`reload`](Self::reload).
+    pub fn reading(&self) -> u64 {
+        self.snapshot().reading
     }
 
     /// Signs `payload` with the key of `alg`: neither the database nor a key parser is on this path.
@@ -196,7 +208,7 @@ impl KeyRing {
         if !key.verifier.verifies(jws.signing_input.as_bytes(), jws.signature) {
             return Err(VerifyFault::Signature);
         }
-        Ok(Proven { payload: jws.payload()?, epoch: snapshot.epoch })
+        Ok(Proven { payload: jws.payload()?, reading: snapshot.reading })
     }
 
     /// The published keys.
@@ -215,7 +227,7 @@ impl KeyRing {
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -223,6 +235,7 @@ async fn read(
     database: &Database,
     vault: &Vault,
     known: &HashMap<KeyId, RingKey>,
+    reading: u64,
 ) -> Result<Snapshot, StoreError> {
     let (epoch, rows) = database
         .read(|sql| Ok::<_, StoreError>((epochs::read(sql)?.keys, keys::list_with_halves(sql)?)))
@@ -236,7 +249,7 @@ async fn read(
     let mut signing: Vec<Signer> =
         by_kid.iter().filter_map(|(kid, key)| signer(kid, key)).collect();
     signing.sort_by_key(|signer| signer.alg);
-    Ok(Snapshot { epoch, by_kid, signing, jwks: Arc::new(publish(published)) })
+    Ok(Snapshot { epoch, reading, by_kid, signing, jwks: Arc::new(publish(published)) })
 }
 
 fn ring_key(

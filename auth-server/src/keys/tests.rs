@@ -229,6 +229,20 @@ async fn a_change_of_keys_moves_the_epoch_and_idling_does_not() {
 }
 
 #[tokio::test]
+async fn a_ring_follows_a_database_that_was_restored_to_an_earlier_moment() {
+    let world = World::new(&[SigningAlg::Es256]).await;
+    world.keep_up(NOW.plus(30 * DAY)).await;
+    let ring = world.ring().await;
+    let restored = World { store: TestStore::open().await, ..world };
+    restored.keep_up(NOW).await;
+    let before = (ring.epoch(), ring.reading());
+    restored.reload(&ring).await;
+    assert!(ring.epoch() < before.0 && ring.reading() != before.1);
+    let token = ring.sign(SigningAlg::Es256, ID_TOKEN_TYP, &json!({})).unwrap();
+    assert_eq!(header(&token)["kid"], restored.kid(State::Signing).await.as_str());
+}
+
+#[tokio::test]
 async fn a_private_key_moved_to_another_row_does_not_unseal() {
     let world = World::new(&[SigningAlg::Es256]).await;
     let swap = "UPDATE signing_key SET sealed_private = (SELECT b.sealed_private FROM signing_key AS b WHERE b.kid <> signing_key.kid)";

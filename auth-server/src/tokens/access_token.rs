@@ -26,21 +26,21 @@ pub fn issue(
     keys.sign(alg, TOKEN_TYP, claims).map(PlainSecret::new)
 }
 
-/// The claims of a token that we signed ourselves and that is good at `now`, for whichever audience, and the epoch of the keys that proved it.
+/// The claims of a token that we signed ourselves and that is good at `now`, for whichever audience, and which reading of the keys proved it.
 /// Whether it was given back, and whether its grant lives, only the store knows.
 pub fn verify_own(
     keys: &KeyRing,
     issuer: &Issuer,
     token: &str,
     now: UnixSeconds,
-) -> Result<(AccessTokenClaims, i64), AccessTokenFault> {
+) -> Result<(AccessTokenClaims, u64), AccessTokenFault> {
     let proven = keys.verify(token, TOKEN_TYP)?;
     let claims = AccessTokenClaims::parse(&proven.payload)?;
     if claims.iss != *issuer {
         return Err(ClaimFault::Issuer.into());
     }
     check_times(&claims, now)?;
-    Ok((claims, proven.epoch))
+    Ok((claims, proven.reading))
 }
 
 /// What time alone decides. There is no leeway: it is our own clock that wrote these times. `iat` is none of them, so that a clock that is

@@ -85,26 +85,47 @@ pub fn refresh_secret(vault: &Vault, id: RowId, generation: u32, salt: &[u8; 16]
     vault.refresh_verifier(id.as_i64(), generation, salt)
 }
 
-/// A fresh identifier of an access token ([RFC 7519 section 4.1.7](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.7)), from which only we find the grant it came from.
+/// What an access token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// What a person allowed.
+    Grant(RowId),
+    /// A client itself, at this epoch of it: whatever moves the epoch ends the token.
+    Client {
+        /// Above 0.
+        epoch: i64,
+    },
+}
+
+/// A fresh identifier of an access token ([RFC 7519 section 4.1.7](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.7)), from which only we find what it came from.
 ///
 /// # Panics
 /// Never: base64url of 24 bytes is a valid identifier.
 #[expect(clippy::expect_used, reason = "base64url of fixed length is a valid jti")]
-pub fn jti(vault: &Vault, grant: Option<RowId>, random: &dyn SecureRandom) -> JwtId {
+pub fn jti(vault: &Vault, source: Source, random: &dyn SecureRandom) -> JwtId {
     let random_part: [u8; 16] = random::bytes(random);
-    let mut id = grant.map_or(0, RowId::as_i64).to_be_bytes();
+    // Ids and epochs are positive, so the sign tells which it is.
+    let id = match source {
+        Source::Grant(id) => id.as_i64(),
+        Source::Client { epoch } => epoch.wrapping_neg(),
+    };
+    let mut id = id.to_be_bytes();
     mask(&mut id, &vault.jti_mask(&random_part));
     JwtId::parse(URL_SAFE_NO_PAD.encode([random_part.as_slice(), &id].concat()))
         .expect("base64url is visible ASCII")
 }
 
-/// The grant behind a `jti` of ours; `None` when the token came from no grant. Ask only with a `jti` whose signature is proven.
-pub fn grant_of_jti(vault: &Vault, jti: &JwtId) -> Option<RowId> {
+/// What the token with a `jti` of ours came from; `None` when it does not say. Ask only with a `jti` whose signature is proven.
+pub fn source_of_jti(vault: &Vault, jti: &JwtId) -> Option<Source> {
     let bytes = URL_SAFE_NO_PAD.decode(jti.as_str()).ok()?;
     let (random_part, rest) = bytes.split_first_chunk::<16>()?;
     let mut id: [u8; 8] = rest.try_into().ok()?;
     mask(&mut id, &vault.jti_mask(random_part));
-    row(id)
+    match i64::from_be_bytes(id) {
+        0 => None,
+        id if id > 0 => Some(Source::Grant(RowId::new(id))),
+        negated => Some(Source::Client { epoch: negated.wrapping_neg() }),
+    }
 }
 
 /// Ids are positive, so half of all garbage ends here.
@@ -215,15 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn only_we_find_the_grant_behind_a_jti() {
+    fn only_we_find_what_is_behind_a_jti() {
         let (vault, random) = (Vault::of_seed(1), SeededRandom::new(1));
-        let grant = RowId::new(42);
-        let (one, other) = (jti(&vault, Some(grant), &random), jti(&vault, Some(grant), &random));
-        assert_ne!(one, other);
-        assert_eq!(grant_of_jti(&vault, &one), Some(grant));
-        assert_eq!(grant_of_jti(&vault, &other), Some(grant));
-        assert_ne!(grant_of_jti(&Vault::of_seed(2), &one), Some(grant));
-        assert_eq!(grant_of_jti(&vault, &jti(&vault, None, &random)), None);
-        assert_eq!(grant_of_jti(&vault, &JwtId::parse("foreign").unwrap()), None);
+        for source in [Source::Grant(RowId::new(42)), Source::Client { epoch: 42 }] {
+            let [one, other] = [(); 2].map(|()| jti(&vault, source, &random));
+            assert_ne!(one, other);
+            assert_eq!(source_of_jti(&vault, &one), Some(source));
+            assert_eq!(source_of_jti(&vault, &other), Some(source));
+            assert_ne!(source_of_jti(&Vault::of_seed(2), &one), Some(source));
+        }
+        assert_eq!(source_of_jti(&vault, &JwtId::parse("foreign").unwrap()), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Access tokens of ours whose signature was proven before, so that asking again costs none.
 //!
-//! Remembered is what cannot change: that a key of ours signed exactly this text, what it says, and which grant its `jti` names. What can
-//! change is checked on each hit: its times here, keys by their epoch here, and by the callers in `grants/issued.rs` whatever the store knows
+//! Remembered is what cannot change: that a key of ours signed exactly this text, what it says, and what its `jti` says it came from. What can
+//! change is checked on each hit: its times here, keys by their reading here, and by the callers in `grants/issued.rs` whatever the store knows
 //! (given back, grant ended, client disabled). A text that was refused is never remembered, so nobody can fill the room with garbage.
 //!
 //! One for all workers, since a token comes back on any connection: the memory is bounded once, and a token is proven once. Its lock is held
@@ -12,9 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use shared_types::{AccessTokenClaims, Issuer, UnixSeconds};
 
 use super::access_token::{self, AccessTokenFault};
-use super::opaque;
+use super::opaque::{self, Source};
 use super::remembered::Remembered;
-use crate::domain::row_id::RowId;
 use crate::keys::ring::KeyRing;
 use crate::keys::vault::Vault;
 use crate::metrics::Metrics;
@@ -29,9 +28,9 @@ const SHARDS: usize = 8;
 pub struct VerifiedToken {
     /// What it says.
     pub claims: AccessTokenClaims,
-    /// The grant it came from; `None` for a client's own.
-    pub grant: Option<RowId>,
-    keys_epoch: i64,
+    /// What it came from; `None` where its `jti` does not say.
+    pub source: Option<Source>,
+    keys_reading: u64,
 }
 
 /// The memory of proven tokens.
@@ -72,8 +71,8 @@ impl VerifiedTokens {
         now: UnixSeconds,
     ) -> Result<Arc<VerifiedToken>, AccessTokenFault> {
         if let Some(known) = self.with(text, |tokens| tokens.get(text)) {
-            // With another epoch some key has changed its state, perhaps the one that signed this: then the text is proven anew.
-            if known.keys_epoch == proof.keys.epoch() {
+            // In another reading some key has changed its state, perhaps the one that signed this: then the text is proven anew.
+            if known.keys_reading == proof.keys.reading() {
                 return match access_token::check_times(&known.claims, now) {
                     Ok(()) => {
                         proof.metrics.count_verified("memory");
@@ -87,9 +86,9 @@ impl VerifiedTokens {
             }
             self.with(text, |tokens| tokens.forget(text));
         }
-        let (claims, keys_epoch) = access_token::verify_own(proof.keys, proof.issuer, text, now)?;
-        let grant = opaque::grant_of_jti(proof.vault, &claims.jti);
-        let token = Arc::new(VerifiedToken { claims, grant, keys_epoch });
+        let (claims, keys_reading) = access_token::verify_own(proof.keys, proof.issuer, text, now)?;
+        let source = opaque::source_of_jti(proof.vault, &claims.jti);
+        let token = Arc::new(VerifiedToken { claims, source, keys_reading });
         proof.metrics.count_verified("signature");
         self.with(text, |tokens| tokens.put(text, Arc::clone(&token)));
         Ok(token)
@@ -117,6 +116,7 @@ mod tests {
 
     use super::super::tests::{NOW, access, issuer, policy};
     use super::*;
+    use crate::domain::row_id::RowId;
     use crate::keys::ring::VerifyFault;
     use crate::keys::rotation;
     use crate::random::SeededRandom;
@@ -200,12 +200,12 @@ mod tests {
     #[tokio::test]
     async fn what_was_proven_once_comes_from_memory_and_is_counted() {
         let world = World::new().await;
-        let grant = RowId::new(42);
-        let jti = opaque::jti(&world.vault, Some(grant), &SeededRandom::new(1));
+        let source = Source::Grant(RowId::new(42));
+        let jti = opaque::jti(&world.vault, source, &SeededRandom::new(1));
         let claims = AccessTokenClaims { jti, ..access() };
         let token = world.signed(&claims);
         let first = world.verify_at(&token, NOW).unwrap();
-        assert_eq!((&first.claims, first.grant), (&claims, Some(grant)));
+        assert_eq!((&first.claims, first.source), (&claims, Some(source)));
         assert!(Arc::ptr_eq(&first, &world.verify_at(&token, NOW).unwrap()));
         let page = world.metrics.page(&database::Statistics::default(), 0).unwrap();
         for line in [r#"{by="signature"} 1"#, r#"{by="memory"} 1"#] {
@@ -283,6 +283,17 @@ mod tests {
             assert_eq!(world.fault(&token), Some(VerifyFault::Key.into()));
         }
         assert_eq!(world.remembered(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_remembered_token_ends_when_the_database_comes_back_with_other_keys_and_the_same_epoch()
+     {
+        let (world, restored) = (World::new().await, World::new().await);
+        let (lost, kept) = (world.signed(&access()), restored.signed(&access()));
+        assert!(world.is_remembered(&lost));
+        world.ring.reload(&restored.store.database, &world.vault).await.unwrap();
+        assert_eq!(world.fault(&lost), Some(VerifyFault::Key.into()));
+        assert_eq!(world.fault(&kept), None);
     }
 
     #[tokio::test]

@@ -1,7 +1,10 @@
 //! `GET /healthz` (the process answers) and `GET /readyz` (it can check tokens and reach its store). No RFC: what orchestrators expect.
 //! See [RFC 9110 section 15.6.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4) for the 503.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
+use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Data;
 use serde_json::json;
 
@@ -12,6 +15,8 @@ use crate::store;
 pub const HEALTHZ: &str = "/healthz";
 /// Ready.
 pub const READYZ: &str = "/readyz";
+/// How long the store may take to answer: who asks wants to know now.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Alive: nothing is looked at.
 pub async fn healthz() -> HttpResponse {
@@ -22,7 +27,8 @@ pub async fn healthz() -> HttpResponse {
 /// issuer's state and the age of its keys are shown.
 pub async fn readyz(app: Data<App>) -> HttpResponse {
     let keys = app.guard.key_status();
-    let database = app.database.is_healthy() && app.database.read(store::reach).await.is_ok();
+    let reached = tokio::time::timeout(PATIENCE, app.database.read(store::reach));
+    let database = app.database.is_healthy() && matches!(reached.await, Ok(Ok(())));
     let ready = database && !app.is_draining() && keys.iter().any(|status| status.usable);
     let status = match (ready, app.is_draining()) {
         (true, _) => "ready",
@@ -30,5 +36,8 @@ pub async fn readyz(app: Data<App>) -> HttpResponse {
         (false, false) => "not ready",
     };
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    if !ready {
+        response.insert_header((RETRY_AFTER, "1"));
+    }
     response.json(json!({ "status": status, "database": database, "issuers": keys }))
 }

@@ -232,3 +232,18 @@ async fn a_client_acts_for_itself_without_a_write() {
     world.app.poll().await.unwrap();
     assert!(!world.counts(&response).await, "its tokens end with the client");
 }
+
+#[tokio::test]
+async fn clocks_that_differ_neither_save_a_clients_own_token_nor_void_the_next() {
+    const FORM: &str = "grant_type=client_credentials&scope=read";
+    let world = World::new().await;
+    world.clock.advance(3);
+    let ahead = world.request("keeper", FORM).await.unwrap();
+    world.write(|sql| clients::revoke_tokens(sql, &client_id("keeper"), NOW).map(drop)).await;
+    world.app.poll().await.unwrap();
+    assert!(!world.counts(&ahead).await, "issued before, by a clock that is ahead");
+    world.clock.set(NOW.plus(-3));
+    world.app.poll().await.unwrap();
+    let behind = world.request("keeper", FORM).await.unwrap();
+    assert!(world.counts(&behind).await, "issued after, by a clock that is behind");
+}
