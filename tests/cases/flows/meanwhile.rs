@@ -156,7 +156,7 @@ async fn another_signature_algorithm_of_an_api_costs_no_request() {
     }
 }
 
-/// Without a grant there is no row to end: the client's own tokens end by the second in which they were made.
+/// Without a grant there is no row to end: the client's own tokens end by the client's epoch, which they carry.
 #[tokio::test]
 async fn what_ends_a_clients_grants_ends_its_own_tokens_and_not_those_it_gets_later() {
     type Act = fn(&mut dyn Sql, &ClientId, UnixSeconds) -> Result<bool, StoreError>;
@@ -181,10 +181,12 @@ async fn what_ends_a_clients_grants_ends_its_own_tokens_and_not_those_it_gets_la
         let (id, now) = (ClientId::parse("machine").unwrap(), UnixSeconds::new(world.now()));
         change(&world, move |sql| act(sql, &id, now).map(|done| assert!(done))).await;
         world.clock.advance(2);
-        let later = own().await;
+        let unaware = own().await;
         five_seconds_later(&world);
+        let later = own().await;
         assert!(!active(earlier).await, "older than the act");
         assert!(!active(same_second).await, "perhaps older than the act");
+        assert!(!active(unaware).await, "given out before the server had seen the act");
         assert!(active(later).await, "younger than the act");
     }
 }
