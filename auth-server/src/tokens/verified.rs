@@ -99,8 +99,8 @@ impl VerifiedTokens {
         text: &str,
         action: impl FnOnce(&mut Remembered<Arc<VerifiedToken>>) -> T,
     ) -> T {
-        // The very last character of a signature has few values, the one before all 64.
-        let byte = text.bytes().nth_back(1).unwrap_or_default();
+        // The last character of a signature has few values. So has the one before it with Ed25519, whose last byte is at most 16.
+        let byte = text.bytes().nth_back(2).unwrap_or_default();
         let [first, rest @ ..] = &self.0;
         let shard = rest.get(usize::from(byte) % SHARDS).unwrap_or(first);
         action(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
@@ -211,6 +211,25 @@ mod tests {
         for line in [r#"{by="signature"} 1"#, r#"{by="memory"} 1"#] {
             let line = format!("auth_server_verified_access_tokens_total{line}");
             assert!(page.contains(&line), "{page}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_of_every_algorithm_are_spread_over_all_parts() {
+        let world = World::new().await;
+        for alg in [ALG, SigningAlg::EdDsa] {
+            let memory = VerifiedTokens::default();
+            let World { vault, ring: keys, metrics, .. } = &world;
+            let issuer = issuer();
+            for number in 0..200 {
+                let jti = JwtId::parse(format!("token-{number}")).unwrap();
+                let token = access_token::issue(keys, alg, &AccessTokenClaims { jti, ..access() });
+                let proof = Proof { keys, vault, issuer: &issuer, metrics };
+                memory.verify(proof, token.unwrap().expose(), NOW).unwrap();
+            }
+            let parts: Vec<usize> =
+                memory.0.iter().map(|part| part.lock().unwrap().len()).collect();
+            assert!(parts.iter().all(|tokens| (1..=80).contains(tokens)), "{alg:?}: {parts:?}");
         }
     }
 
