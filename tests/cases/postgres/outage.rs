@@ -4,17 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tests::client::{Client, Documents};
+use tests::client::Client;
 use tests::cluster::Cluster;
-use tests::engine::Store;
 use tests::http::{Answer, Http};
-use tests::oracle::FakeIssuer;
-use tests::processes::{Process, free_port};
 use tests::realm::Realm;
 
-use shared_types::{Clock as _, SystemClock};
-
-use crate::processes::{AUTH_SERVER, RESOURCE_SERVER};
+use super::House;
+use crate::processes::AUTH_SERVER;
 
 /// Longer than any answer may take, also on a busy machine: what comes later would be called hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,24 +129,18 @@ async fn a_postgres_without_room_for_a_connection_is_answered_503_and_is_not_awa
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resource_server_without_postgres_checks_tokens_and_answers_503_where_it_needs_rows() {
     let Some(cluster) = Cluster::start("a_resource_server_without_postgres", &[]) else { return };
-    let (folder, store) = (tempfile::tempdir().unwrap(), Store::on(&cluster.url()).await);
-    let (issuer, resource) = (FakeIssuer::start().await, "https://api.example");
-    let args = ["--issuer", &issuer.url, "--resource", resource, "--database", &store.url];
-    let server = Process::start(RESOURCE_SERVER, folder.path(), free_port(), &args).await;
-    let token = issuer.token(resource, SystemClock.now().as_i64()).text();
-    let documents = Documents::bearer(&server.url, &token);
-    let id = documents.create("kept", "text").await.expect(201).member("id");
+    let House { documents, id, ready, .. } = &House::on(&cluster).await;
     cluster.kill();
     for _ in 0..8 {
-        in_time(documents.read(&id)).await.is_put_off();
+        in_time(documents.read(id)).await.is_put_off();
         in_time(documents.create("lost", "text")).await.is_put_off();
     }
     in_time(documents.whoami()).await.expect(200);
-    let (http, ready) = (Http::new(), format!("{}/readyz", server.url));
-    let said = in_time(http.get(&ready)).await.expect(503);
+    let http = Http::new();
+    let said = in_time(http.get(ready)).await.expect(503);
     assert_eq!(said.json()["database"], false);
     cluster.begin();
-    until(200, || documents.read(&id)).await;
+    until(200, || documents.read(id)).await;
     until(201, || documents.create("new", "text")).await;
-    until(200, || async { http.get(&ready).await }).await;
+    until(200, || async { http.get(ready).await }).await;
 }

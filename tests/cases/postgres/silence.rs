@@ -6,18 +6,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tests::client::{Client, Documents};
+use tests::client::Client;
 use tests::cluster::Cluster;
-use tests::engine::Store;
 use tests::http::{Answer, Http};
-use tests::oracle::FakeIssuer;
-use tests::processes::{Process, free_port};
 use tests::realm::Realm;
 use tests::world::SECRET;
 
-use shared_types::{Clock as _, SystemClock};
-
-use crate::processes::{AUTH_SERVER, RESOURCE_SERVER};
+use super::House;
+use crate::processes::AUTH_SERVER;
 
 /// Requests of each kind at once.
 const MANY: usize = 32;
@@ -135,14 +131,8 @@ async fn an_auth_server_answers_everybody_while_postgres_stands_still() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resource_server_answers_everybody_while_postgres_stands_still() {
     let Some(cluster) = Cluster::start("a_resource_server_answers_everybody", &[]) else { return };
-    let (folder, store) = (tempfile::tempdir().unwrap(), Store::on(&cluster.url()).await);
-    let (issuer, resource) = (FakeIssuer::start().await, "https://api.example");
-    let args = ["--issuer", &issuer.url, "--resource", resource, "--database", &store.url];
-    let server = Process::start(RESOURCE_SERVER, folder.path(), free_port(), &args).await;
-    let token = issuer.token(resource, SystemClock.now().as_i64()).text();
-    let documents = Documents::bearer(&server.url, &token);
-    let id = documents.create("kept", "text").await.expect(201).member("id");
-    let (http, ready) = (Http::new(), format!("{}/readyz", server.url));
+    let House { documents, id, ready, .. } = &House::on(&cluster).await;
+    let http = Http::new();
     let frozen = Frozen::new(&cluster);
     let asked = (0..MANY * 3).map(|number| {
         let (documents, http, id, ready) =
@@ -159,6 +149,6 @@ async fn a_resource_server_answers_everybody_while_postgres_stands_still() {
     assert_eq!(good_ones(&answers), 0);
     in_time(documents.whoami()).await.expect(200);
     drop(frozen);
-    in_time(async { while documents.read(&id).await.status != 200 {} }).await;
-    in_time(async { while http.get(&ready).await.status != 200 {} }).await;
+    in_time(async { while documents.read(id).await.status != 200 {} }).await;
+    in_time(async { while http.get(ready).await.status != 200 {} }).await;
 }

@@ -15,6 +15,24 @@ use crate::machine::Process;
 use crate::seed::Seeder;
 use crate::state::{Alg, declared};
 
+/// A folder with what an authorization server needs at its start, and its store: on `postgres` if there is one, else a file in it.
+pub async fn furnish(folder: Option<&Path>, postgres: Option<&str>) -> Result<(TempDir, Store)> {
+    let folder = match folder {
+        Some(folder) => tempfile::tempdir_in(folder)?,
+        None => tempfile::tempdir()?,
+    };
+    let path = folder.path();
+    std::fs::write(path.join("state.toml"), declared())?;
+    let store = match postgres {
+        Some(server) => {
+            write_master_key(path);
+            Store::on(server).await
+        }
+        None => Store::file(path, "auth-server.db"),
+    };
+    Ok((folder, store))
+}
+
 /// Everything that runs.
 #[derive(Debug)]
 pub struct Stage {
@@ -37,19 +55,8 @@ pub struct Stage {
 impl Stage {
     /// Starts everything; the rows of every server are in a database of its own: on `postgres` if there is one, else in a file below `folder`.
     pub async fn set(folder: Option<&Path>, postgres: Option<&str>) -> Result<Self> {
-        let folder = match folder {
-            Some(folder) => tempfile::tempdir_in(folder)?,
-            None => tempfile::tempdir()?,
-        };
+        let (folder, store) = furnish(folder, postgres).await?;
         let path = folder.path();
-        std::fs::write(path.join("state.toml"), declared())?;
-        let store = match postgres {
-            Some(server) => {
-                write_master_key(path);
-                Store::on(server).await
-            }
-            None => Store::file(path, "auth-server.db"),
-        };
         let addr = free_addr();
         let bare_args = ["bare".to_owned(), addr.to_string()];
         let mut bare = Process::start(&bare_args, path, "bare.log", addr)?;

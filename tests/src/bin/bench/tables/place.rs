@@ -6,12 +6,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-use tests::engine::{Store, execute, write_master_key};
+use tests::engine::{Store, execute};
 
 use crate::machine::{Process, get};
 use crate::seed::Seeder;
-use crate::stage::{auth_args, free_addr, settings, start_auth};
-use crate::state::declared;
+use crate::stage::{auth_args, free_addr, furnish, settings, start_auth};
 
 /// Rounds of the purge stay out of what is measured: at each start one round, the next a day later.
 const PURGE_PERIOD: &str = "1d";
@@ -32,19 +31,8 @@ pub struct Place {
 impl Place {
     /// Starts a server on an empty database: on `postgres` if there is one, else in a file below `folder`.
     pub async fn open(folder: Option<&Path>, postgres: Option<&str>) -> Result<Self> {
-        let folder = match folder {
-            Some(folder) => tempfile::tempdir_in(folder)?,
-            None => tempfile::tempdir()?,
-        };
+        let (folder, store) = furnish(folder, postgres).await?;
         let path = folder.path();
-        std::fs::write(path.join("state.toml"), declared())?;
-        let store = match postgres {
-            Some(server) => {
-                write_master_key(path);
-                Store::on(server).await
-            }
-            None => Store::file(path, "auth-server.db"),
-        };
         let addr = free_addr();
         let issuer = format!("http://{addr}");
         let mut args = auth_args(&issuer, addr, path, &store.url);
