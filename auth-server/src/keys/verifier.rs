@@ -36,7 +36,7 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Parses the material, which for P-256 costs more than a tenth of a verification. RSA accepts 2,048 to 8,192 bits.
+    /// Parses the material, once instead of for each token. RSA accepts 2,048 to 8,192 bits.
     pub fn load(alg: SigningAlg, key: &PublicKey) -> Result<Self, PublicKeyFault> {
         let parsed =
             match (alg, key) {
